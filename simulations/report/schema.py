@@ -1,0 +1,238 @@
+"""The report's contract: its fields as types, and the check that refuses a report that breaks it."""
+
+from itertools import pairwise
+from typing import Any, Literal, NotRequired, TypedDict, cast
+
+from simulations.paper import PaperFigures
+from simulations.report import checks as c
+from simulations.report.errors import ReportError
+
+
+class Stage(TypedDict):
+    """One stage. `flops` and `flops_increment` are per candidate; shares in [0, 1], None where undefined."""
+
+    rate: float
+    params: int
+    flops: float
+    flops_increment: float
+    precision: float | None
+    recall: float | None
+    aggregate_recall: float | None
+    candidates_in: int
+    candidates_out: int
+    seconds: float
+    mode: Literal["reuse", "recompute", "fresh"]
+    relevant_kept: NotRequired[int]  # the count behind aggregate_recall
+
+
+class Inclusion(TypedDict):
+    """Entry (i, j): of the errors of the wider of rates i and j, the share that the narrower makes too.
+
+    The coefficient belongs to the pair: the matrix is symmetric. None where the wider model makes no error.
+    """
+
+    rates: list[float]
+    matrix: list[list[float | None]]
+
+
+class System(TypedDict):
+    """One way to run the cascade.
+
+    `flops_per_kept_item` is what an item that survives every stage has cost, None where none survives.
+    `inclusion` is None where errors of single models are not defined.
+    """
+
+    name: str
+    params_held: int
+    flops_total: float
+    flops_per_kept_item: float | None
+    seconds_total: float
+    stages: list[Stage]
+    inclusion: Inclusion | None
+    note: NotRequired[str]
+
+
+class Protocol(TypedDict):
+    """The systems run under one protocol; `relevant` is the number of relevant (query, item) pairs."""
+
+    systems: list[System]
+    relevant: NotRequired[int]
+
+
+class Data(TypedDict):
+    """What was scored."""
+
+    name: str
+    fingerprint: str
+    candidates: int
+    queries: int
+
+
+class Epoch(TypedDict):
+    """One epoch; `validation` maps a slice rate, written as text, to the share classified correctly."""
+
+    epoch: int
+    loss: float
+    validation: NotRequired[dict[str, float]]
+
+
+class TrainingRun(TypedDict):
+    """The history of one trained network."""
+
+    name: str
+    history: list[Epoch]
+    best_epoch: NotRequired[int]
+
+
+class Report(TypedDict):
+    """What a measuring command hands to `write_report`. More fields are welcome; these keep their meaning.
+
+    `full_pass_flops` is one plain full-width pass; without it, the costliest stage of the protocol stands in.
+    """
+
+    schema: Literal[1]
+    command: str
+    seed: int
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    data: Data
+    flops_convention: str
+    protocols: dict[str, Protocol]
+    paper: NotRequired[PaperFigures]
+    training: NotRequired[list[TrainingRun]]
+    full_pass_flops: NotRequired[float]
+
+
+def _candidates_fall(stage: Any, path: str) -> None:
+    if stage["candidates_out"] > stage["candidates_in"]:
+        raise ReportError(
+            f"report field {path}.candidates_out is {stage['candidates_out']}, more than candidates_in "
+            f"({stage['candidates_in']}); a stage can only drop candidates"
+        )
+
+
+def _one_matrix_per_pair(inclusion: Any, path: str) -> None:
+    rates, matrix = inclusion["rates"], inclusion["matrix"]
+    if any(a >= b for a, b in pairwise(rates)):
+        raise ReportError(f"report field {path}.rates must rise from narrow to wide, got {rates}; sort it")
+    if len(matrix) != len(rates) or any(len(row) != len(rates) for row in matrix):
+        raise ReportError(
+            f"report field {path}.matrix must be {len(rates)} x {len(rates)}, a row and a column per rate, "
+            f"got rows of length {[len(row) for row in matrix]}"
+        )
+    for i, row in enumerate(matrix):
+        for j in range(i):
+            if row[j] != matrix[j][i]:
+                raise ReportError(
+                    f"report field {path}.matrix[{i}][{j}] is {row[j]} but [{j}][{i}] is {matrix[j][i]}; the "
+                    "coefficient belongs to the pair (denominator: the wider model's errors): make them equal"
+                )
+
+
+def _figures_per_rate(paper: Any, path: str) -> None:
+    wanted = len(paper["rates"])
+    columns = {name: paper[name] for name in ("params_m", "flops_m")}
+    for i, system in enumerate(paper["systems"]):
+        columns |= {f"systems[{i}].{name}": system[name] for name in ("precision", "kept")}
+    for name, column in columns.items():
+        if len(column) != wanted:
+            raise ReportError(
+                f"report field {path}.{name} must have a figure per rate ({wanted}), got {len(column)}"
+            )
+
+
+_INCLUSION = c.also(
+    c.record({"rates": c.items(c.rate), "matrix": c.items(c.items(c.or_none(c.share)))}), _one_matrix_per_pair
+)
+_STAGE = c.also(
+    c.record(
+        {
+            "rate": c.rate,
+            "params": c.count,
+            "flops": c.amount,
+            "flops_increment": c.amount,
+            "precision": c.or_none(c.share),
+            "recall": c.or_none(c.share),
+            "aggregate_recall": c.or_none(c.share),
+            "candidates_in": c.count,
+            "candidates_out": c.count,
+            "seconds": c.amount,
+            "mode": c.one_of("reuse", "recompute", "fresh"),
+        },
+        optional={"relevant_kept": c.count},
+    ),
+    _candidates_fall,
+)
+_SYSTEM = c.record(
+    {
+        "name": c.text,
+        "params_held": c.count,
+        "flops_total": c.amount,
+        "flops_per_kept_item": c.or_none(c.amount),
+        "seconds_total": c.amount,
+        "stages": c.items(_STAGE),
+        "inclusion": c.or_none(_INCLUSION),
+    },
+    optional={"note": c.text},
+)
+_PAPER = c.also(
+    c.record(
+        {
+            "source": c.text,
+            "setting": c.text,
+            "items": c.count,
+            "rates": c.items(c.rate),
+            "params_m": c.items(c.amount),
+            "flops_m": c.items(c.amount),
+            "systems": c.items(
+                c.record(
+                    {
+                        "name": c.text,
+                        "beside": c.text,
+                        "precision": c.items(c.share),
+                        "kept": c.items(c.count),
+                        "params_held_m": c.amount,
+                        "flops_per_kept_item_m": c.amount,
+                    }
+                )
+            ),
+            "inclusion": c.items(
+                c.also(c.record({"name": c.text, "beside": c.text}), _INCLUSION),
+            ),
+            "notes": c.items(c.text),
+        }
+    ),
+    _figures_per_rate,
+)
+_TRAINING = c.record(
+    {
+        "name": c.text,
+        "history": c.items(
+            c.record({"epoch": c.count, "loss": c.number}, optional={"validation": c.mapping(c.share)})
+        ),
+    },
+    optional={"best_epoch": c.count},
+)
+_REPORT = c.record(
+    {
+        "schema": c.one_of(1),
+        "command": c.text,
+        "seed": c.integer,
+        "versions": c.mapping(c.text),
+        "machine": c.mapping(c.json_value),
+        "data": c.record({"name": c.text, "fingerprint": c.text, "candidates": c.count, "queries": c.count}),
+        "flops_convention": c.text,
+        "protocols": c.mapping(c.record({"systems": c.items(_SYSTEM)}, optional={"relevant": c.count})),
+    },
+    optional={"paper": _PAPER, "training": c.items(_TRAINING), "full_pass_flops": c.amount},
+)
+
+
+def validate_report(report: object) -> Report:
+    """Return the report, typed, once it keeps the contract; else raise `ReportError` naming the field's path.
+
+    Numbers must be Python's own and finite, as JSON carries them: array elements go through `int` or `float`.
+    """
+    _REPORT(report, "")
+    c.json_value(report, "")
+    return cast(Report, report)

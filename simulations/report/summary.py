@@ -1,0 +1,152 @@
+"""What the page and the terminal say beyond the report's fields: ratios, losses, the sentence at the top."""
+
+from simulations.paper import PaperFigures, PaperInclusion, PaperSystem
+from simulations.report import figures
+from simulations.report.schema import Protocol, Report, Stage, System
+
+PROTOCOLS = {
+    "paper": (
+        "The paper's protocol",
+        "Every item goes through the stages; a stage keeps it only if it classifies it as its own type. "
+        "What survives was classified correctly by every stage.",
+    ),
+    "retrieval": (
+        "Retrieval",
+        "For each type, all items are candidates; what a stage does not predict as that type leaves early, "
+        "so the FLOPs depend on the filtering.",
+    ),
+    "ranking": (
+        "Ranking",
+        "For each query the candidates are scored; a stage keeps the best and hands them to a wider one.",
+    ),
+}
+
+
+def protocol_title(name: str) -> str:
+    """A protocol's name as a heading."""
+    return PROTOCOLS[name][0] if name in PROTOCOLS else name
+
+
+def protocol_text(name: str) -> str:
+    """What happens under a protocol, in a sentence or two; empty for one that is not of the contract."""
+    return PROTOCOLS[name][1] if name in PROTOCOLS else ""
+
+
+def title(report: Report) -> str:
+    """The command as a title: `slicerank simulate cascade --data digits` is a cascade simulation."""
+    words = []
+    for word in report["command"].split():
+        if word.startswith("-"):
+            break
+        words.append(word)
+    if words[:1] == ["slicerank"]:
+        words = words[1:]
+    if words[:1] == ["simulate"]:
+        words = [*words[1:], "simulation"]
+    name = " ".join(words).replace("-", " ")
+    return name[:1].upper() + name[1:] if name else "Report"
+
+
+def main_protocol(report: Report) -> str:
+    """The protocol that the top of the page speaks of: the paper's where it was run, else the first."""
+    return "paper" if "paper" in report["protocols"] else next(iter(report["protocols"]))
+
+
+def full_pass(report: Report, protocol: Protocol) -> float:
+    """FLOPs of one full-width pass: as the report states, else the costliest stage of the protocol."""
+    stated = report.get("full_pass_flops")
+    if stated:
+        return stated
+    return max(stage["flops"] for system in protocol["systems"] for stage in system["stages"])
+
+
+def passes(system: System, one_pass: float) -> float | None:
+    """What an item kept to the end has cost, in full passes."""
+    spent = system["flops_per_kept_item"]
+    return None if spent is None or one_pass == 0 else spent / one_pass
+
+
+def kept(stage: Stage, protocol: str) -> int | None:
+    """How many relevant items survive up to this stage.
+
+    Under the paper's protocol whatever survives is correct, so it is what the stage hands on.
+    """
+    if "relevant_kept" in stage:
+        return stage["relevant_kept"]
+    return stage["candidates_out"] if protocol == "paper" else None
+
+
+def relevant(system: System, protocol: Protocol, name: str) -> int | None:
+    """How many relevant items enter the cascade; under the paper's protocol every one."""
+    if "relevant" in protocol:
+        return protocol["relevant"]
+    return system["stages"][0]["candidates_in"] if name == "paper" else None
+
+
+def losses(system: System) -> list[float | None]:
+    """Share of all relevant items that each stage drops, given what reached it."""
+    result: list[float | None] = []
+    before: float | None = 1.0
+    for stage in system["stages"]:
+        now = stage["aggregate_recall"]
+        result.append(None if before is None or now is None else max(0.0, before - now))
+        before = now
+    return result
+
+
+def lost_counts(system: System, protocol: Protocol, name: str) -> list[int | None]:
+    """The same as counts, where the report carries counts."""
+    result: list[int | None] = []
+    before = relevant(system, protocol, name)
+    for stage in system["stages"]:
+        now = kept(stage, name)
+        result.append(None if before is None or now is None else before - now)
+        before = now
+    return result
+
+
+def beside(paper: PaperFigures | None, system: str) -> PaperSystem | None:
+    """The half of Table 4 that stands beside one of our systems."""
+    if paper is None:
+        return None
+    return next((p for p in paper["systems"] if system.startswith(p["beside"])), None)
+
+
+def inclusion_beside(paper: PaperFigures | None, system: str) -> PaperInclusion | None:
+    """The matrix of Figure 9 that stands beside one of our systems."""
+    if paper is None:
+        return None
+    return next((p for p in paper["inclusion"] if system.startswith(p["beside"])), None)
+
+
+def column_of(paper: PaperFigures, rate: float) -> int | None:
+    """The paper's column for a rate, None where it printed none."""
+    return next((i for i, r in enumerate(paper["rates"]) if abs(r - rate) < 1e-9), None)
+
+
+def headline(report: Report, protocol_name: str | None = None) -> str:
+    """One sentence: what came out under a protocol, system by system."""
+    name = protocol_name or main_protocol(report)
+    protocol = report["protocols"][name]
+    one_pass = full_pass(report, protocol)
+    clauses = []
+    for index, system in enumerate(protocol["systems"]):
+        last = system["stages"][-1]
+        count = len(system["stages"])
+        share = figures.percent(last["aggregate_recall"])
+        cost = figures.times(passes(system, one_pass))
+        if index == 0:
+            through = "one stage" if count == 1 else f"{count} stages"
+            noun = "the items" if name == "paper" else "the relevant items"
+            what = f"{share} of {noun} through {through}"
+            clauses.append(f"{system['name']} keeps {what} at {cost} full passes per kept item")
+        else:
+            clauses.append(f"{system['name']} keeps {share} at {cost}")
+    return "; ".join(clauses) + "."
+
+
+def setting(report: Report) -> str:
+    """One sentence: what was run on what."""
+    data = report["data"]
+    queries = "one query" if data["queries"] == 1 else f"{data['queries']:,} queries"
+    return f"{data['name']}: {data['candidates']:,} candidates, {queries}, seed {report['seed']}"
