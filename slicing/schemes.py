@@ -1,0 +1,181 @@
+"""Training schemes: which forward passes one step makes, and how their losses add up."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from slicing.errors import SlicingError
+from slicing.losses import Criterion, CrossEntropy, Distillation
+from slicing.schedules import Distribution, Normal, sample_rate
+
+
+class Scheme(Protocol):
+    """What one training step does.
+
+    ``loss`` runs the forward passes of one step, in whatever number the scheme needs, and returns one scalar
+    for one ``backward()``. All its chance draws come from ``generator`` (on the CPU), so that the trainer can
+    repeat them. Schemes are frozen dataclasses: a checkpoint stores their fields and refuses to go on with
+    others.
+    """
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The scalar loss of one batch, inputs ``(N, ...)`` and targets ``(N, ...)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The usual step of a plain module: ``criterion(model(x), y)``. For the separate baselines.
+
+    On a sliced network it trains the full rate with ``rate=1.0``, so no width is left to the network's
+    default.
+    """
+
+    criterion: Criterion = field(default_factory=CrossEntropy)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of one forward pass."""
+        scores = model(x, rate=1.0) if hasattr(model, "rates") else model(x)
+        return self.criterion(scores, y)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """All rates in every step: the weighted mean of their losses. For nested networks, where one pass gives
+    them all.
+
+    On a dense network it costs one forward pass per rate.
+
+    Args:
+        weights: one number per rate, narrowest first, in ``[0, inf)``, not all 0; they are normalised to sum
+            to 1. ``None`` gives 0.3 to the narrowest, 1 to the widest and 0.15 to each rate between (0.3 and
+            1 for two rates): equal weights cost the wide end more than they give the narrow one.
+        distill: share of each narrower rate's loss that is distillation from the widest rate's scores of the
+            same step, in ``[0, 1]``; the rest is against the labels. The widest learns from the labels alone.
+        criterion: the loss against the labels.
+        distillation: the loss against the widest rate's (detached) scores.
+    """
+
+    weights: Sequence[float] | None = None
+    distill: float = 0.0
+    criterion: Criterion = field(default_factory=CrossEntropy)
+    distillation: Criterion = field(default_factory=Distillation)
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            object.__setattr__(self, "weights", _checked_weights(self.weights))
+        if not 0 <= self.distill <= 1:
+            raise SlicingError(f"distill must lie in [0, 1], got {self.distill}; try 0.5")
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The weighted mean over the rates."""
+        rates = _rates(model, self)
+        weights = self.normalised_weights(len(rates))
+        every = _every_rate(model, x)
+        losses = []
+        for k, scores in enumerate(every):
+            labels = 1.0 if k == len(rates) - 1 else 1.0 - self.distill
+            parts = []
+            if labels > 0:
+                parts.append(labels * self.criterion(scores, y))
+            if labels < 1:
+                parts.append((1 - labels) * self.distillation(scores, every[-1].detach()))
+            losses.append(weights[k] * sum(parts[1:], start=parts[0]))
+        return torch.stack(losses).sum()
+
+    def normalised_weights(self, count: int) -> tuple[float, ...]:
+        """The weights of ``count`` rates, summing to 1."""
+        weights = self.weights
+        if weights is None:
+            weights = [0.3, *[0.15] * (count - 2), 1.0] if count > 1 else [1.0]
+        if len(weights) != count:
+            raise SlicingError(
+                f"weights must hold one number per rate, {count} in all, got {len(weights)}; try weights=None"
+            )
+        return tuple(weight / sum(weights) for weight in weights)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One rate a step, drawn by Equation 10: the paper's dynamic scheduling (section 3.5.2, Algorithm 1).
+
+    Args:
+        distribution: what the rate is drawn from, :class:`~slicing.schedules.Normal` or
+            :class:`~slicing.schedules.Uniform`.
+        criterion: the loss against the labels.
+    """
+
+    distribution: Distribution = field(default_factory=Normal)
+    criterion: Criterion = field(default_factory=CrossEntropy)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of the drawn rate."""
+        rate = sample_rate(_rates(model, self), self.distribution, generator)
+        return self.criterion(model(x, rate=rate), y)
+
+
+@dataclass(frozen=True)
+class Sandwich:
+    """The sandwich rule with in-place distillation (Yu and Huang 2019, US-Nets).
+
+    The widest rate learns from the labels; the narrowest and ``middles`` rates drawn evenly from those
+    between learn from the widest's detached scores. The loss is the mean over these rates (the paper sums;
+    the mean lets one learning rate suit every scheme). A nested network needs one forward pass, a dense one a
+    pass per rate taken.
+
+    Args:
+        middles: how many rates between the ends a step takes, at least 0; all of them where there are fewer.
+        criterion: the loss of the widest rate, against the labels.
+        distillation: the loss of the others, against the widest's scores.
+    """
+
+    middles: int = 2
+    criterion: Criterion = field(default_factory=CrossEntropy)
+    distillation: Criterion = field(default_factory=Distillation)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.middles, bool) or not isinstance(self.middles, int) or self.middles < 0:
+            raise SlicingError(
+                f"middles must be a whole number of at least 0, got {self.middles!r}; US-Nets use 2"
+            )
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The mean over the rates of this step."""
+        rates = _rates(model, self)
+        last = len(rates) - 1
+        drawn = (torch.randperm(max(last - 1, 0), generator=generator)[: self.middles] + 1).tolist()
+        students = [*([0] if last else []), *drawn]
+        if getattr(model, "connectivity", None) == "nested":
+            every = _every_rate(model, x)
+            scores = {k: every[k] for k in (last, *students)}
+        else:
+            scores = {k: model(x, rate=rates[k]) for k in (last, *students)}
+        teacher = scores[last].detach()
+        losses = [self.criterion(scores[last], y), *(self.distillation(scores[k], teacher) for k in students)]
+        return torch.stack(losses).mean()
+
+
+def _rates(model: nn.Module, scheme: Scheme) -> tuple[float, ...]:
+    rates = getattr(model, "rates", None)
+    if rates is None:
+        raise SlicingError(
+            f"the {type(scheme).__name__} scheme trains sliced networks, got a {type(model).__name__} "
+            "without rates; use Plain, or convert the module first"
+        )
+    return tuple(rates)
+
+
+def _every_rate(model: nn.Module, x: Tensor) -> Tensor:
+    every: Tensor = cast(Any, model).forward_all(x)  # (K, N, C)
+    return every
+
+
+def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    checked = tuple(float(weight) for weight in weights)
+    if not all(math.isfinite(weight) and weight >= 0 for weight in checked) or not sum(checked) > 0:
+        raise SlicingError(f"weights must be finite, at least 0 and not all 0, got {list(checked)}; try None")
+    return checked

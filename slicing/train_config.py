@@ -1,0 +1,108 @@
+"""The settings of a training run, its learning-rate curve and its optimiser."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from slicing.errors import SlicingError
+
+Curve = Literal["cosine", "step"]
+Precision = Literal["fp32", "bf16"]
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run; wrong ones are refused when it is made.
+
+    Args:
+        epochs: passes over the training split, at least 1.
+        batch_size: the most items in one step, at least 1.
+        learning_rate: the peak, reached after the warm-up, in ``(0, inf)``.
+        momentum: Nesterov momentum, in ``[0, 1)``; 0 is plain SGD.
+        weight_decay: in ``[0, inf)``; spares biases and normalisation scales.
+        warmup: share of all steps in which the learning rate rises linearly, in ``[0, 1)``.
+        schedule: ``"cosine"`` falls to 0 after the warm-up; ``"step"`` divides by 10 after half and again
+            after three quarters of all steps, as is usual on CIFAR.
+        precision: ``"fp32"``, or ``"bf16"``: autocast, with weights and optimiser state in fp32.
+        device: ``"cpu"`` or ``"cuda"``.
+        seed: of everything random in training (not of the initial weights, which the model brings), at least
+            0.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.05
+    schedule: Curve = "cosine"
+    precision: Precision = "fp32"
+    device: Device = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least, remedy in (
+            ("epochs", 1, "try 10"),
+            ("batch_size", 1, "try 128"),
+            ("seed", 0, "try 0"),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise SlicingError(
+                    f"{name} must be a whole number of at least {least}, got {value!r}; {remedy}"
+                )
+        _check(self.learning_rate > 0, "learning_rate", "positive and finite", self.learning_rate, "try 0.1")
+        _check(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum, "try 0.9")
+        _check(self.weight_decay >= 0, "weight_decay", "finite and at least 0", self.weight_decay, "try 5e-4")
+        _check(0 <= self.warmup < 1, "warmup", "a share of the steps, in [0, 1)", self.warmup, "try 0.05")
+        for name, kind in (("schedule", Curve), ("precision", Precision), ("device", Device)):
+            if getattr(self, name) not in get_args(kind):
+                raise SlicingError(
+                    f"{name} must be one of {list(get_args(kind))}, got {getattr(self, name)!r}"
+                )
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise SlicingError(
+                "device 'cuda' was asked for, but torch finds no CUDA device; use device 'cpu', or install "
+                "a CUDA build of torch on a machine with a GPU"
+            )
+
+
+def learning_rate_at(config: TrainConfig, step: int, total_steps: int) -> float:
+    """The learning rate of one step.
+
+    Args:
+        config: gives the peak, the warm-up share and the shape.
+        step: counted from 0 over the whole run.
+        total_steps: of the whole run.
+    """
+    warm = round(config.warmup * total_steps)
+    if step < warm:
+        return config.learning_rate * (step + 1) / warm
+    if config.schedule == "step":
+        return config.learning_rate * 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (total_steps - warm)))
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
+    """SGD with Nesterov momentum; no weight decay on vectors: they are biases and normalisation scales."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise SlicingError(
+            f"{type(model).__name__} has no parameter that requires a gradient: nothing to train"
+        )
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(
+        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0
+    )
+
+
+def _check(holds: bool, name: str, rule: str, value: float, remedy: str) -> None:
+    if not (holds and math.isfinite(value)):
+        raise SlicingError(f"{name} must be {rule}, got {value}; {remedy}")
