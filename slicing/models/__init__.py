@@ -1,1 +1,7 @@
-"""To be filled."""
+"""Architectures, as plain torch modules: `slicing.convert` slices them."""
+
+from slicing.models.cnn import small_cnn
+from slicing.models.mlp import mlp
+from slicing.models.vgg import vgg13
+
+__all__ = ["mlp", "small_cnn", "vgg13"]

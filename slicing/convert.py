@@ -1,0 +1,172 @@
+"""From any torch module made of supported layers to a sliced network with the same weights."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slicing.layers import Connectivity, Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedGroupNorm
+from slicing.layout import Layout
+from slicing.network import SlicedNetwork
+from slicing.rates import block_granularity, check_rates, widths
+from slicing.spec import Node, Spec
+from slicing.trace import trace
+
+
+class ConversionWarning(UserWarning):
+    """A conversion that keeps the weights but not exactly the function: says what changed."""
+
+
+def convert(
+    module: nn.Module,
+    rates: Iterable[float],
+    connectivity: Connectivity = "nested",
+    *,
+    groups: int = 16,
+    rescale: bool | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> SlicedNetwork:
+    """Slice a torch module, keeping its weights.
+
+    >>> net = convert(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1)), rates=[0.25, 0.5, 1.0])
+    >>> net(torch.zeros(3, 8), rate=0.25).shape
+    torch.Size([3, 1])
+
+    The last dense layer or convolution becomes the additive head, whose outputs are the scores; every other layer's
+    units are sliced. At full width a dense network computes what the module computes. A nested one loses the
+    connections from wide to narrow blocks, and BatchNorm becomes GroupNorm (section 3.2), fitted to the running
+    statistics so that its outputs are the closest a group's statistics allow; both are said in a
+    :class:`ConversionWarning`, and both want fine-tuning.
+
+    Args:
+        module: made of Linear, Conv2d, GroupNorm, BatchNorm, Embedding, activations, pooling, flatten, additions and
+            concatenations; it is not changed.
+        rates: rising slice rates in (0, 1], ending in 1.0.
+        connectivity: ``nested`` (exact reuse) or ``dense`` (the paper).
+        groups: GroupNorm groups for a converted BatchNorm, where the widths allow; more where they do not.
+        rescale: rescale dense layers by M/round(rM) (section 3.5.1); None: where the fan-in varies, that is ``dense``.
+        input_shape: shape of one input without the batch, needed only to concatenate flattened activations or inputs.
+
+    Raises:
+        SlicingError: for a layer that can't be sliced, naming it, or rates that split a group, with the legal widths.
+    """
+    rates = check_rates(rates)
+    spec, layers = trace(module, input_shape)
+    spec, norms = _with_group_norm(spec, rates, groups)
+    network = SlicedNetwork(spec, rates, connectivity, rescale)
+    parameter = next(module.parameters(), None)
+    if parameter is not None:
+        network.to(device=parameter.device, dtype=parameter.dtype)
+    lost = _load(network, layers)
+    network.train(module.training)
+    _warn(norms, lost)
+    return network
+
+
+def _with_group_norm(spec: Spec, rates: tuple[float, ...], groups: int) -> tuple[Spec, list[str]]:
+    """Replace every BatchNorm by a GroupNorm whose groups no rate splits."""
+    nodes: list[Node] = []
+    replaced: list[str] = []
+    for node in spec.nodes:
+        if node.op != "batch_norm":
+            nodes.append(node)
+            continue
+        channels = int(node.config["num_channels"])
+        size = _group_size(widths(rates, channels, 1, node.name), groups if node.config["image"] else 1)
+        config: dict[str, Any] = {"num_channels": channels, "num_groups": channels // size}
+        nodes.append(
+            replace(node, op="group_norm", config={**config, "eps": node.config["eps"], "affine": True})
+        )
+        replaced.append(node.name)
+    return replace(spec, nodes=tuple(nodes)), replaced
+
+
+def _group_size(cut: Sequence[int], groups: int) -> int:
+    """The smallest group that gives at most ``groups`` groups, else the largest that no rate splits."""
+    largest = block_granularity(cut)
+    for size in range(1, largest + 1):
+        if largest % size == 0 and cut[-1] // size <= groups:
+            return size
+    return largest
+
+
+@torch.no_grad()
+def _load(network: SlicedNetwork, layers: dict[str, nn.Module]) -> dict[str, float]:
+    """Copy the weights; returns, for each layer, the share of its weights that nested connectivity drops."""
+    lost: dict[str, float] = {}
+    for name, layer in layers.items():
+        target = network.module_of(name)
+        weight, bias = layer.weight, layer.bias if hasattr(layer, "bias") else None
+        if isinstance(target, SlicedGroupNorm):
+            scale, shift = _normalisation(layer, target)
+            if target.weight is not None and target.bias is not None:
+                order = _order(target.reads)
+                target.weight.copy_(_ordered(scale, order, 0))
+                target.bias.copy_(_ordered(shift, order, 0))
+            continue
+        assert isinstance(target, Mixing | SlicedGroupedConv2d | SlicedEmbedding)
+        if isinstance(target, Mixing):
+            weight = _ordered(weight, _order(target.reads), 1)
+            if target.mask is not None:
+                lost[name] = 1.0 - float(target.mask.mean())
+                weight = weight * target.mask
+        elif isinstance(target, SlicedGroupedConv2d):
+            order = _order(target.gives)
+            weight, bias = _ordered(weight, order, 0), None if bias is None else _ordered(bias, order, 0)
+        target.weight.copy_(weight)
+        if bias is not None and not isinstance(target, SlicedEmbedding):
+            assert target.bias is not None
+            target.bias.copy_(bias)
+    return lost
+
+
+def _normalisation(layer: nn.Module, target: SlicedGroupNorm) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a GroupNorm; from a BatchNorm's running statistics where it has been one.
+
+    With per-channel means m and variances v, a group normalises by its mean M = avg(m) and variance
+    V = avg(v + m^2) - M^2. BatchNorm's ``g (x - m)/sqrt(v) + b`` is then ``g sqrt(V/v) (x - M)/sqrt(V) + b + g (M - m)/sqrt(v)``.
+    """
+    scale, shift = layer.weight, layer.bias
+    if isinstance(layer, nn.GroupNorm):
+        return scale, shift
+    assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+    scale = torch.ones(layer.num_features) if scale is None else scale
+    shift = torch.zeros(layer.num_features) if shift is None else shift
+    if layer.running_mean is None or layer.running_var is None:
+        return scale, shift
+    means, variances = layer.running_mean, layer.running_var
+    by_group = (-1, target.group_size)
+    mean = means.reshape(by_group).mean(1).repeat_interleave(target.group_size)
+    power = (variances + means**2).reshape(by_group).mean(1).repeat_interleave(target.group_size)
+    variance = power - mean**2
+    deviation = torch.sqrt(variances + layer.eps)
+    return scale * torch.sqrt(variance + layer.eps) / deviation, shift + scale * (mean - means) / deviation
+
+
+def _order(layout: Layout) -> Tensor | None:
+    return layout.plain_positions(len(layout.widths) - 1)
+
+
+def _ordered(tensor: Tensor, order: Tensor | None, dim: int) -> Tensor:
+    return tensor if order is None else tensor.index_select(dim, order.to(tensor.device))
+
+
+def _warn(norms: Sequence[str], lost: dict[str, float]) -> None:
+    if norms:
+        warnings.warn(
+            f"{len(norms)} BatchNorm layers became GroupNorm ({', '.join(norms[:3])}{', ...' if len(norms) > 3 else ''}): "
+            "a narrow network has other statistics; fine-tune",
+            ConversionWarning,
+            stacklevel=3,
+        )
+    if any(lost.values()):
+        worst = max(lost, key=lambda name: lost[name])
+        warnings.warn(
+            f"nested connectivity dropped the connections from wide to narrow blocks, up to {lost[worst]:.0%} of a "
+            f"layer's weights ({worst}): fine-tune, or keep them with connectivity='dense'",
+            ConversionWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,133 @@
+"""FLOPs, parameters and cache size of a sliced network, per rate and per increment, by arithmetic.
+
+Convention: one multiply-add counts as one, as in the paper's tables; ``torch.utils.flop_counter`` counts two. Counted
+are dense layers and convolutions, as both of them do; normalisation, activations and pooling are not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slicing.errors import SlicingError
+from slicing.layers import Mixing, SlicedGroupedConv2d
+from slicing.network import SlicedNetwork
+from slicing.rates import rate_index
+
+Shapes = Sequence[int] | Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one candidate costs, from its input's shape.
+
+    Attributes:
+        sizes: for each operation, how many numbers it computes per candidate at full width.
+    """
+
+    network: SlicedNetwork
+    sizes: Mapping[str, int]
+
+    def flops(self, to: int, start: int = -1) -> int:
+        """Multiply-adds per candidate between two rates' positions; ``start=-1`` is from scratch."""
+        total = 0
+        for name, layer in self.network.layer_modules():
+            if isinstance(layer, Mixing | SlicedGroupedConv2d):
+                positions = self.sizes[name] // layer.gives.widths[-1]
+                total += layer.macs(start, to) * positions
+        return total
+
+    def cached_values(self, to: int) -> int:
+        """Numbers per candidate that an incremental pass keeps at a rate, in order to widen from it."""
+        edges: dict[str, int] = {}
+        for step in self.network.steps:
+            layer = self.network.module_of(step.name) if step.kind == "mix" else None
+            if isinstance(layer, Mixing) and layer.reads.sliced:
+                edge = step.inputs[0]
+                edges[edge] = self.sizes[edge] * layer.reads.widths[to] // layer.reads.widths[-1]
+        return sum(edges.values())
+
+    def largest_activation(self) -> int:
+        """Numbers per candidate in the largest activation at full width."""
+        return max(self.sizes.values())
+
+
+def cost(network: SlicedNetwork, input_shape: Shapes) -> Cost:
+    """Measure a network's operations on tensors without memory.
+
+    Args:
+        network: any sliced network.
+        input_shape: shape of one candidate without the batch, such as ``(3, 32, 32)``; for several inputs, a sequence
+            of shapes.
+
+    Raises:
+        SlicingError: when the network can't take inputs of that shape.
+    """
+    shapes = _shapes(network, input_shape)
+    with torch.device("meta"):
+        shadow = SlicedNetwork(network.spec, network.rates, network.connectivity, network.rescale)
+        looked_up = {node.inputs[0] for node in network.spec.nodes if node.op == "embedding"}
+        inputs = [
+            torch.zeros(1, *shape, dtype=torch.long if name in looked_up else torch.float32)
+            for name, shape in zip(network.spec.inputs, shapes, strict=True)
+        ]
+    sizes: dict[str, int] = {}
+
+    def record(name: str, result: Tensor) -> None:
+        sizes[name] = result.numel()
+
+    shadow.eval()
+    try:
+        with torch.no_grad():
+            shadow.advance(inputs, -1, len(network.rates) - 1, record=record)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise SlicingError(f"the network can't take an input of shape {input_shape}: {error}") from error
+    return Cost(network, sizes)
+
+
+def flops(
+    network: SlicedNetwork, input_shape: Shapes, rate: float | None = None, from_rate: float | None = None
+) -> int:
+    """Multiply-adds per candidate at a rate, or of the increment from a narrower one.
+
+    Args:
+        network: any sliced network.
+        input_shape: shape of one candidate without the batch.
+        rate: the rate to reach; None is the whole network.
+        from_rate: the rate reached before, whose activations are reused; None is from scratch.
+    """
+    start = -1 if from_rate is None else rate_index(network.rates, from_rate)
+    to = rate_index(network.rates, rate)
+    if start >= to:
+        raise SlicingError(f"an increment must lead to a wider rate, got from {from_rate} to {rate}")
+    return cost(network, input_shape).flops(to, start)
+
+
+def cache_bytes(network: SlicedNetwork, input_shape: Shapes, rate: float | None = None) -> int:
+    """Bytes per candidate that an incremental pass keeps at a rate in order to widen from it, inputs not counted."""
+    values = cost(network, input_shape).cached_values(rate_index(network.rates, rate))
+    return values * next(network.parameters()).element_size()
+
+
+def parameter_count(network: SlicedNetwork, rate: float | None = None) -> int:
+    """Parameters of the r-net; those above the block diagonal of a nested layer do not exist and do not count."""
+    to = rate_index(network.rates, rate)
+    total = 0
+    for _, layer in network.layer_modules():
+        count = getattr(layer, "parameter_count", None)
+        if count is not None:
+            total += count(to)
+    return total
+
+
+def _shapes(network: SlicedNetwork, input_shape: Shapes) -> list[tuple[int, ...]]:
+    count = len(network.spec.inputs)
+    nested = [tuple(shape) for shape in input_shape if isinstance(shape, Sequence)]
+    if count == 1 and not nested:
+        return [tuple(int(size) for size in input_shape)]  # type: ignore[arg-type]
+    if len(nested) != count:
+        raise SlicingError(
+            f"the network has {count} inputs, so input_shape must give {count} shapes, got {input_shape}"
+        )
+    return nested

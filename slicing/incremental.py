@@ -1,0 +1,218 @@
+"""Scoring at one rate, choosing survivors, and widening to a later rate with what was computed before."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from slicing.cache import Chunk
+from slicing.errors import SlicingError
+from slicing.flops import Cost, cost
+from slicing.layers import Mixing
+from slicing.network import SlicedNetwork
+from slicing.rates import rate_index
+
+Mode = Literal["fresh", "reuse", "recompute"]
+Reuse = Literal["auto", "always", "never"]
+
+# Copying one cached number takes about as long as this many multiply-adds (see bench/copy_cost.py): what decides
+# between reusing and recomputing.
+MULTIPLY_ADDS_PER_COPY = 64
+
+# A chunk's largest activation should stay in the processor's cache between one layer and the next.
+CHUNK_BYTES = 4 << 20
+
+
+class IncrementalScorer:
+    """A sliced network, ready to score candidates stage by stage.
+
+    The weights are packed when it is made: train, then make a new one. Sessions are independent of each other and may
+    run in several threads.
+
+    >>> scorer = IncrementalScorer(network)                     # doctest: +SKIP
+    >>> session = scorer.start(images)                          # doctest: +SKIP
+    >>> scores = session.widen(0.5)                             # doctest: +SKIP
+    >>> session.select(scores[:, 0].topk(10).indices.sort().values)  # doctest: +SKIP
+    >>> session.widen(1.0)                                      # doctest: +SKIP
+
+    Args:
+        network: nested (reuse is exact) or dense (reuse is the approximation of section 3.4).
+        reuse: ``auto`` reuses or recomputes, whichever costs less at that stage; ``always``; ``never``.
+        chunk: candidates that flow through the network together; None chooses by the size of the activations.
+    """
+
+    def __init__(self, network: SlicedNetwork, *, reuse: Reuse = "auto", chunk: int | None = None) -> None:
+        if reuse not in ("auto", "always", "never"):
+            raise SlicingError(f"reuse must be auto, always or never, got {reuse!r}")
+        if chunk is not None and chunk < 1:
+            raise SlicingError(f"chunk must be at least 1, got {chunk}")
+        self.network, self.reuse, self.chunk = network, reuse, chunk
+        self._blocks: dict[tuple[str, int, int], Sequence[Tensor]] = {}
+        self._costs: dict[tuple[tuple[int, ...], ...], Cost] = {}
+
+    def start(self, *inputs: Tensor) -> "Session":
+        """Begin with candidates.
+
+        Args:
+            inputs: (N, ...) each, as the network takes them.
+
+        Raises:
+            SlicingError: when the number of inputs or of candidates does not match.
+        """
+        expected = self.network.spec.inputs
+        if len(inputs) != len(expected):
+            raise SlicingError(
+                f"the network takes {len(expected)} inputs {list(expected)}, got {len(inputs)}"
+            )
+        if len({len(x) for x in inputs}) != 1:
+            raise SlicingError(
+                f"every input must hold the same candidates, got {[len(x) for x in inputs]} rows"
+            )
+        return Session(self, inputs)
+
+    def cost(self, inputs: Sequence[Tensor]) -> Cost:
+        """The arithmetic of candidates of this shape."""
+        shapes = tuple(tuple(x.shape[1:]) for x in inputs)
+        if shapes not in self._costs:
+            self._costs[shapes] = cost(self.network, shapes if len(shapes) > 1 else shapes[0])
+        return self._costs[shapes]
+
+    def blocks(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Tensor]:
+        """A layer's weight blocks between two rates, packed at first use."""
+        key = (name, start, to)
+        if key not in self._blocks:
+            self._blocks[key] = layer.pack(start, to)
+        return self._blocks[key]
+
+    def chunk_size(self, costs: Cost) -> int:
+        """Candidates in a chunk."""
+        if self.chunk is not None:
+            return self.chunk
+        return max(1, CHUNK_BYTES // (4 * costs.largest_activation()))
+
+
+class Session:
+    """Candidates on their way from rate to rate.
+
+    Attributes:
+        mode: how the last :meth:`widen` went: ``fresh``, ``reuse`` or ``recompute``.
+        flops: multiply-adds per candidate of the last :meth:`widen`.
+    """
+
+    def __init__(self, scorer: IncrementalScorer, inputs: Sequence[Tensor]) -> None:
+        self.mode: Mode = "fresh"
+        self.flops = 0
+        self._scorer, self._network = scorer, scorer.network
+        self._cost = scorer.cost(inputs)
+        self._last = len(self._network.rates) - 1
+        self._reached = -1
+        self._rows = scorer.chunk_size(self._cost)
+        self._chunks = [
+            Chunk([_image_layout(x[at : at + self._rows]) for x in inputs], scorer.blocks, self._last)
+            for at in range(0, max(len(inputs[0]), 1), self._rows)
+        ]
+
+    def __len__(self) -> int:
+        return sum(len(chunk) for chunk in self._chunks)
+
+    @torch.inference_mode()
+    def widen(self, rate: float) -> Tensor:
+        """Scores of the candidates still in, at a later rate.
+
+        Args:
+            rate: one of the network's rates, wider than the last one asked for.
+
+        Returns:
+            (N, C) in the candidates' order.
+
+        Raises:
+            SlicingError: for a rate that is not wider.
+        """
+        to = rate_index(self._network.rates, rate)
+        if to <= self._reached:
+            reached = self._network.rates[self._reached]
+            raise SlicingError(f"can only widen: rate {rate} does not lie above {reached}, reached before")
+        start = self._begin_at(to)
+        self.flops = self._cost.flops(to, start)
+        scores = []
+        for chunk in self._chunks:
+            chunk.begin(anew=start < 0)
+            scores.append(self._network.advance(chunk.inputs, start, to, chunk))
+        self._reached = to
+        return torch.cat(scores)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these candidates alone, copying no more than the cached prefixes of theirs.
+
+        Args:
+            rows: int64 (survivors,), rising positions among the candidates still in.
+
+        Raises:
+            SlicingError: when the positions do not rise or lie outside.
+        """
+        rows = torch.as_tensor(rows, dtype=torch.long)
+        count = len(self)
+        if len(rows) and (rows[0] < 0 or rows[-1] >= count or bool((rows[1:] <= rows[:-1]).any())):
+            raise SlicingError(
+                f"survivors must be rising positions below {count}, got {rows[:5].tolist()}..."
+            )
+        if len(rows) == count:
+            return
+        bounds = torch.tensor([0] + [len(chunk) for chunk in self._chunks]).cumsum(0)
+        packs = rows.split(self._rows) if len(rows) else (rows,)
+        self._chunks = [self._pack(pack, bounds) for pack in packs]
+
+    def _begin_at(self, to: int) -> int:
+        if self._reached < 0:
+            self.mode = "fresh"
+            return -1
+        reuse = self._scorer.reuse == "always"
+        if self._scorer.reuse == "auto":
+            copies = self._cost.cached_values(self._reached) * MULTIPLY_ADDS_PER_COPY
+            reuse = self._cost.flops(to, self._reached) + copies <= self._cost.flops(to)
+        self.mode = "reuse" if reuse else "recompute"
+        return self._reached if reuse else -1
+
+    def _pack(self, rows: Tensor, bounds: Tensor) -> Chunk:
+        parts = []
+        for i, chunk in enumerate(self._chunks):
+            first, stop = torch.searchsorted(rows, bounds[i : i + 2]).tolist()
+            if stop > first or not len(rows):
+                parts.append((chunk, rows[first:stop] - bounds[i]))
+            if not len(rows):
+                break
+        return Chunk.gathered(parts)
+
+
+def reuse_error(network: SlicedNetwork, *inputs: Tensor) -> list[dict[str, float]]:
+    """How far scores with reuse, widened through every rate, lie from recomputed ones: zero when nested.
+
+    Args:
+        network: nested or dense.
+        inputs: (N, ...) each.
+
+    Returns:
+        For each rate ``rate``, ``mean`` and ``max`` absolute difference, and ``disagree``, the share of candidates
+        whose highest class changes.
+    """
+    session = IncrementalScorer(network, reuse="always").start(*inputs)
+    exact = IncrementalScorer(network, reuse="never").start(*inputs)
+    errors = []
+    for rate in network.rates:
+        ours, theirs = session.widen(rate), exact.widen(rate)
+        gap = (ours - theirs).abs()
+        changed = (ours.argmax(1) != theirs.argmax(1)).float()
+        errors.append(
+            {
+                "rate": rate,
+                "mean": float(gap.mean()),
+                "max": float(gap.max()),
+                "disagree": float(changed.mean()),
+            }
+        )
+    return errors
+
+
+def _image_layout(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x

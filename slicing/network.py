@@ -1,0 +1,393 @@
+"""The sliced network: one set of weights, a scorer at every rate, one code path for one-shot and incremental passes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor, nn
+
+from slicing.errors import SlicingError
+from slicing.layers import (
+    Connectivity,
+    Mixing,
+    SlicedConcat,
+    SlicedConv2d,
+    SlicedEmbedding,
+    SlicedGroupedConv2d,
+    SlicedGroupNorm,
+    SlicedLinear,
+)
+from slicing.layout import Layout, concatenated
+from slicing.rates import check_rates, rate_index, widths
+from slicing.spec import UNITWISE, Node, Spec, unitwise_module
+
+Kind = Literal["mix", "head", "slice", "plain", "cat", "add", "mul"]
+
+
+class Prefixes(Protocol):
+    """What an incremental pass remembers between two rates; see :mod:`slicing.cache`."""
+
+    def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Tensor:
+        """Append new units to an activation's prefix and return the whole prefix."""
+
+    def accumulate(self, head: str, share: Tensor | None) -> Tensor:
+        """Add a share to an additive head's sum and return the sum."""
+
+    def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Tensor]:
+        """The layer's packed weight blocks."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation, ready to run: its node, what kind of call it takes, and what may be freed behind it."""
+
+    name: str
+    kind: Kind
+    inputs: tuple[str, ...]
+    done_with: tuple[str, ...]
+
+
+class SlicedNetwork(nn.Module):
+    """A network of which any of ``rates`` can be run (section 3.1).
+
+    Call it as ``network(x, rate=0.5)``; without a rate it is the whole network. The rate belongs to the call: nothing
+    is remembered, so calls from several threads do not disturb each other. Make one with :func:`slicing.convert`.
+
+    Attributes:
+        spec: the architecture.
+        rates: the valid slice rates, rising, the last one 1.0.
+        connectivity: ``nested`` or ``dense``.
+        rescale: whether dense layers rescale by M/round(rM).
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        rates: Iterable[float],
+        connectivity: Connectivity = "nested",
+        rescale: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if connectivity not in get_args(Connectivity):
+            raise SlicingError(f"connectivity must be one of {get_args(Connectivity)}, got {connectivity!r}")
+        self.spec = spec
+        self.rates = check_rates(rates)
+        self.connectivity: Connectivity = connectivity
+        self.rescale = connectivity == "dense" if rescale is None else rescale
+        self.layers = nn.Module()
+        self.layouts = self._input_layouts()
+        heads = _heads(spec)
+        for node in spec.nodes:
+            module, layout = self._build(node, node.name in heads)
+            self.layouts[node.name] = layout
+            if module is not None:
+                _attach(self.layers, node.name, module)
+        if self.layouts[spec.output].sliced:
+            raise SlicingError(
+                f"the network's output {spec.output!r} would grow with the rate: it must end in a dense layer or a "
+                "convolution (the head), whose outputs are the scores"
+            )
+        self.steps = tuple(self._steps(heads))
+
+    def forward(self, *inputs: Tensor, rate: float | None = None) -> Tensor:
+        """Scores of the r-net.
+
+        Args:
+            inputs: (N, ...) each.
+            rate: one of ``rates``; None is the whole network.
+
+        Returns:
+            (N, C).
+
+        Raises:
+            SlicingError: for a rate the network does not have.
+        """
+        return self.advance(inputs, -1, rate_index(self.rates, rate))
+
+    def forward_all(self, *inputs: Tensor) -> Tensor:
+        """Every rate's scores, (K, N, C): one full-width pass when nested, a pass per rate when dense.
+
+        The nested pass multiplies by masked weights, because it is meant for training, where one large product per
+        layer beats several small ones; inference never does.
+        """
+        last = len(self.rates) - 1
+        if self.connectivity == "dense":
+            return torch.stack([self.advance(inputs, -1, k) for k in range(last + 1)])
+        values = dict(zip(self.spec.inputs, inputs, strict=True))
+        behind = self._behind_heads()
+        totals: dict[str, list[Tensor]] = {}
+        for step in self.steps:
+            module = self.module_of(step.name)
+            if step.kind == "head":
+                totals[step.name] = _running_totals(module, values[step.inputs[0]], last)
+            elif step.name in behind:
+                continue
+            elif step.kind == "mix":
+                assert isinstance(module, Mixing)
+                values[step.name] = module.every_rate(values[step.inputs[0]])
+            else:
+                values[step.name] = self._run(step, [values[name] for name in step.inputs], -1, last)
+        scores = []
+        for k in range(last + 1):
+            at = {**values, **{name: head[k] for name, head in totals.items()}}
+            for step in self.steps:
+                if step.name in behind and step.kind != "head":
+                    at[step.name] = self._run(step, [at[name] for name in step.inputs], -1, k)
+            scores.append(at[self.spec.output])
+        return torch.stack(scores)
+
+    def advance(
+        self,
+        inputs: Sequence[Tensor],
+        start: int,
+        to: int,
+        prefixes: Prefixes | None = None,
+        record: Callable[[str, Tensor], None] | None = None,
+    ) -> Tensor:
+        """Run from one rate to a wider one: what flows through the network is the new units alone.
+
+        Args:
+            inputs: (N, ...) each.
+            start: position of the rate already reached, -1 for a one-shot pass.
+            to: position of the rate to reach.
+            prefixes: what an earlier call remembered, and what this one shall remember.
+            record: called with each operation's name and result.
+
+        Returns:
+            The scores at ``to``, (N, C).
+        """
+        values = dict(zip(self.spec.inputs, inputs, strict=True))
+        for step in self.steps:
+            xs = [values[name] for name in step.inputs]
+            if step.kind in ("mix", "head"):
+                y = self._mix(step, xs[0], start, to, prefixes)
+            else:
+                y = self._run(step, xs, start, to)
+            if record is not None:
+                record(step.name, y)
+            values[step.name] = y
+            for name in step.done_with:
+                del values[name]
+        return values[self.spec.output]
+
+    def module_of(self, name: str) -> nn.Module:
+        """The module behind an operation's name."""
+        return self.layers.get_submodule(name)
+
+    def layer_modules(self) -> Iterable[tuple[str, nn.Module]]:
+        """Every operation that has a module, in the order they run."""
+        names = {name for name, _ in self.layers.named_modules()}
+        return ((node.name, self.module_of(node.name)) for node in self.spec.nodes if node.name in names)
+
+    def reset_parameters(self) -> None:
+        """Initialise every layer anew, each block of a nested layer by its own fan-in."""
+        for _, module in self.layer_modules():
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
+
+    def _mix(self, step: Step, x: Tensor, start: int, to: int, prefixes: Prefixes | None) -> Tensor:
+        layer = self.module_of(step.name)
+        assert isinstance(layer, Mixing)
+        blocks = None if prefixes is None else prefixes.weights(step.name, layer, start, to)
+        if step.kind == "mix":
+            if prefixes is not None and layer.reads.sliced:
+                x = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
+            return layer(x, start, to, blocks)
+        grows = start < 0 or layer.reads.sliced
+        share = layer(x, start, to, blocks) if grows else None
+        total = share if prefixes is None else prefixes.accumulate(step.name, share)
+        assert total is not None
+        return layer.finish_head(total, to)
+
+    def _run(self, step: Step, xs: list[Tensor], start: int, to: int) -> Tensor:
+        if step.kind == "add":
+            return xs[0] + xs[1]
+        if step.kind == "mul":
+            return xs[0] * xs[1]
+        module = self.module_of(step.name)
+        if step.kind == "plain":
+            return module(xs[0])
+        return module(xs if step.kind == "cat" else xs[0], start, to)
+
+    def _input_layouts(self) -> dict[str, Layout]:
+        # One unit of unknown size: the layer that reads an input tells how many features it has.
+        features = self.spec.input_features or (None,) * len(self.spec.inputs)
+        unit = Layout.fixed(1, len(self.rates))
+        return {
+            name: replace(unit, pending=True) if size is None else unit.times(size)
+            for name, size in zip(self.spec.inputs, features, strict=True)
+        }
+
+    def _build(self, node: Node, head: bool) -> tuple[nn.Module | None, Layout]:
+        reads = [self.layouts[name] for name in node.inputs]
+        first, config, k = reads[0], dict(node.config), len(self.rates)
+        if node.op in UNITWISE:
+            return unitwise_module(node), first
+        if node.op == "flatten":
+            return nn.Flatten(1), _flattened(node, first, config)
+        if node.op in ("squeeze", "softmax"):
+            if first.sliced:
+                raise SlicingError(
+                    f"{node.name}: {node.op} over units that grow with the rate can't be sliced; put it behind the head"
+                )
+            build = _Squeeze if node.op == "squeeze" else nn.Softmax
+            return build(**config), first
+        if node.op in ("add", "mul"):
+            return None, _aligned(node, reads)
+        if node.op == "cat":
+            return self._build_cat(node, reads)
+        try:
+            if node.op == "linear":
+                reads_linear = replace(first.resolve(config["in_features"], node.name), axis=-1)
+                gives = self._out(node, config["out_features"], head, axis=-1)
+                return SlicedLinear(
+                    reads_linear, gives, config["bias"], self.connectivity, self.rescale
+                ), gives
+            if node.op == "conv2d":
+                return self._build_conv(
+                    node, first.resolve(config.pop("in_channels"), node.name), head, config
+                )
+            if node.op == "group_norm":
+                resolved = first.resolve(config["num_channels"], node.name)
+                norm = SlicedGroupNorm(
+                    resolved,
+                    config["num_groups"],
+                    config["eps"],
+                    config["affine"],
+                    rates=self.rates,
+                    name=node.name,
+                )
+                return norm, resolved
+            gives = Layout.of(widths(self.rates, config["embedding_dim"], 1, node.name), axis=-1)
+            return SlicedEmbedding(config["num_embeddings"], gives, config["padding_idx"]), gives
+        except (KeyError, TypeError) as error:
+            raise SlicingError(f"{node.name}: the settings of {node.op} are incomplete ({error})") from error
+
+    def _build_conv(self, node: Node, reads: Layout, head: bool, config: dict) -> tuple[nn.Module, Layout]:
+        out, groups = config.pop("out_channels"), config.pop("groups")
+        if groups > 1:
+            grouped = SlicedGroupedConv2d(reads, out, groups, **config, rates=self.rates, name=node.name)
+            return grouped, grouped.gives
+        gives = self._out(node, out, head, axis=1)
+        return SlicedConv2d(replace(reads, axis=1), gives, **config, connectivity=self.connectivity), gives
+
+    def _build_cat(self, node: Node, reads: list[Layout]) -> tuple[nn.Module, Layout]:
+        if any(layout.sliced for layout in reads):
+            if any(layout.pending for layout in reads):
+                raise SlicingError(
+                    f"{node.name}: concatenates a flattened activation or an input whose size only a run can tell; "
+                    "pass input_shape to convert"
+                )
+            gives = replace(concatenated(reads), sliced=True)
+        else:
+            gives = replace(Layout.fixed(1, len(self.rates), axis=reads[0].axis), pending=True)
+        return SlicedConcat(reads, gives), gives
+
+    def _out(self, node: Node, units: int, head: bool, axis: int) -> Layout:
+        if head:
+            return Layout.fixed(units, len(self.rates), axis)
+        return Layout.of(widths(self.rates, units, 1, node.name), axis)
+
+    def _behind_heads(self) -> set[str]:
+        behind: set[str] = set()
+        for step in self.steps:
+            if step.kind == "head" or any(name in behind for name in step.inputs):
+                behind.add(step.name)
+        return behind
+
+    def _steps(self, heads: set[str]) -> Iterable[Step]:
+        last_use = {name: i for i, node in enumerate(self.spec.nodes) for name in node.inputs}
+        for i, node in enumerate(self.spec.nodes):
+            done = tuple(
+                name
+                for name in dict.fromkeys(node.inputs)
+                if last_use[name] == i and name != self.spec.output
+            )
+            yield Step(node.name, self._kind(node, heads), node.inputs, done)
+
+    def _kind(self, node: Node, heads: set[str]) -> Kind:
+        if node.op in ("add", "mul", "cat"):
+            return node.op  # type: ignore[return-value]
+        if node.op in UNITWISE or node.op in ("flatten", "squeeze", "softmax"):
+            return "plain"
+        if isinstance(self.module_of(node.name), Mixing):
+            return "head" if node.name in heads else "mix"
+        return "slice"
+
+
+class _Squeeze(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.squeeze(self.dim)
+
+
+def mixes(node: Node) -> bool:
+    """Whether an operation mixes units, so that a later one may be the head."""
+    return node.op == "linear" or (node.op == "conv2d" and node.config.get("groups", 1) == 1)
+
+
+def _heads(spec: Spec) -> set[str]:
+    """The mixing operations that no other mixing operation reads, directly or not: their outputs are scores."""
+    followed: set[str] = set()
+    heads: set[str] = set()
+    for node in reversed(spec.nodes):
+        behind = node.name in followed
+        if mixes(node) and not behind:
+            heads.add(node.name)
+        if mixes(node) or behind:
+            followed.update(node.inputs)
+    return heads
+
+
+def _flattened(node: Node, layout: Layout, config: Mapping[str, int | None]) -> Layout:
+    positions = config.get("positions")
+    if positions is None:
+        return replace(layout, pending=True)
+    return layout.times(positions)
+
+
+def _aligned(node: Node, reads: Sequence[Layout]) -> Layout:
+    first, second = reads
+    if first.sliced != second.sliced or (first.sliced and first.branches != second.branches):
+        raise SlicingError(
+            f"{node.name}: can't {node.op} activations whose units are not aligned: {_described(first)} and "
+            f"{_described(second)}"
+        )
+    return first if not first.pending else second
+
+
+def _described(layout: Layout) -> str:
+    if not layout.sliced:
+        return "one of the same width at every rate"
+    return f"units {' + '.join(str(list(branch)) for branch in layout.branches)}"
+
+
+def _running_totals(module: nn.Module, x: Tensor, last: int) -> list[Tensor]:
+    """An additive head's scores at every rate, from its whole input."""
+    assert isinstance(module, Mixing)
+    totals: list[Tensor] = []
+    for k in range(last + 1):
+        first, stop = module.column_span(k - 1, k)
+        if totals and first == stop:
+            totals.append(totals[-1])
+            continue
+        share = module(x.narrow(module.reads.axis, first, stop - first), k - 1, k)
+        totals.append(totals[-1] + share if totals else share)
+    return [module.finish_head(total, k) for k, total in enumerate(totals)]
+
+
+def _attach(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module at a dotted path, making plain containers on the way, so that parameters keep torch's names."""
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        if not hasattr(root, parent):
+            root.add_module(parent, nn.Module())
+        root = getattr(root, parent)
+    if hasattr(root, leaf):
+        raise SlicingError(f"the name {path!r} is taken twice in the graph")
+    root.add_module(leaf, module)

@@ -1,0 +1,143 @@
+"""The architecture of a network as plain data: what a checkpoint stores and what every other form is built from.
+
+A :class:`Spec` is a graph of operations from a fixed list, so that loading a file from somebody else runs no code of
+theirs. :func:`slicing.convert` reads one off a torch module, :class:`slicing.SlicedNetwork` is built from one, and
+:func:`slicing.extract` writes one back as plain torch.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import nn
+
+from slicing.errors import SlicingError
+
+# Operations that work position by position or within a unit, with the attributes that make them up. Each is its own
+# torch module, at every width: nothing in them depends on the number of units.
+UNITWISE: dict[str, tuple[Callable[..., nn.Module], tuple[str, ...]]] = {
+    "identity": (nn.Identity, ()),
+    "relu": (nn.ReLU, ()),
+    "relu6": (nn.ReLU6, ()),
+    "leaky_relu": (nn.LeakyReLU, ("negative_slope",)),
+    "elu": (nn.ELU, ("alpha",)),
+    "gelu": (nn.GELU, ("approximate",)),
+    "silu": (nn.SiLU, ()),
+    "mish": (nn.Mish, ()),
+    "softplus": (nn.Softplus, ("beta", "threshold")),
+    "hardswish": (nn.Hardswish, ()),
+    "hardsigmoid": (nn.Hardsigmoid, ()),
+    "sigmoid": (nn.Sigmoid, ()),
+    "tanh": (nn.Tanh, ()),
+    "dropout": (nn.Dropout, ("p",)),
+    "dropout2d": (nn.Dropout2d, ("p",)),
+    "max_pool2d": (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
+    "avg_pool2d": (nn.AvgPool2d, ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")),
+    "adaptive_avg_pool2d": (nn.AdaptiveAvgPool2d, ("output_size",)),
+    "adaptive_max_pool2d": (nn.AdaptiveMaxPool2d, ("output_size",)),
+}
+
+# Operations on whole activations; "softmax" and "squeeze" make sense behind a head alone.
+OPERATIONS = (
+    *UNITWISE,
+    "flatten",
+    "add",
+    "mul",
+    "cat",
+    "squeeze",
+    "softmax",
+    "linear",
+    "conv2d",
+    "group_norm",
+    "embedding",
+)
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation: its name (a module's path, or the traced name), what it is, what it reads, its settings."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A network's graph.
+
+    Attributes:
+        inputs: names of the network's inputs.
+        nodes: the operations, in an order in which they can run.
+        output: the node that gives the scores.
+        input_features: channels or features of each input, None where only the layer that reads it tells.
+    """
+
+    inputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    output: str
+    input_features: tuple[int | None, ...] = ()
+
+    def to_json(self) -> str:
+        """The graph as JSON text."""
+        return json.dumps({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Spec":
+        """Read :meth:`to_json`'s text.
+
+        Raises:
+            SlicingError: when the text is not a graph of known operations.
+        """
+        try:
+            data = json.loads(text)
+            if data["format"] != FORMAT:
+                raise SlicingError(
+                    f"architecture format must be {FORMAT}, got {data['format']!r}; update slicerank"
+                )
+            nodes = tuple(
+                Node(str(n["name"]), str(n["op"]), tuple(n["inputs"]), dict(n["config"]))
+                for n in data["nodes"]
+            )
+            spec = cls(tuple(data["inputs"]), nodes, str(data["output"]), tuple(data["input_features"]))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise SlicingError(
+                f"the file's architecture can't be read ({error!r}); save the network again"
+            ) from error
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Refuse unknown operations and nodes that read what does not come before them."""
+        known = set(self.inputs)
+        for node in self.nodes:
+            if node.op not in OPERATIONS:
+                raise SlicingError(
+                    f"{node.name}: operation {node.op!r} is unknown; known: {', '.join(OPERATIONS)}"
+                )
+            missing = [name for name in node.inputs if name not in known]
+            if missing or not node.inputs:
+                raise SlicingError(
+                    f"{node.name}: reads {missing or 'nothing'}, which no earlier operation gives"
+                )
+            known.add(node.name)
+        if self.output not in known:
+            raise SlicingError(f"the output {self.output!r} is not one of the graph's operations")
+
+
+def unitwise_module(node: Node) -> nn.Module:
+    """The torch module of a unit-wise operation."""
+    build, attributes = UNITWISE[node.op]
+    unknown = set(node.config) - set(attributes)
+    if unknown:
+        raise SlicingError(
+            f"{node.name}: {node.op} has no setting {sorted(unknown)}; it has {list(attributes)}"
+        )
+    return build(**{key: _tupled(value) for key, value in node.config.items()})
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
