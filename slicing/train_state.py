@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from slicing.errors import SlicingError
 from slicing.files import load_tensors, save_tensors
+from slicing.schemes import Scheme
+from slicing.train_config import TrainConfig
 
 KIND = "training checkpoint"
 
@@ -50,10 +53,22 @@ class TrainState:
         return means.index(max(means))
 
 
-def run_identity(model: nn.Module, steps_per_epoch: int, **settings: Any) -> dict[str, Any]:
-    """What must be equal for a run to be resumed, as JSON values (tensors are compared apart)."""
+def rates_of(model: nn.Module) -> tuple[float, ...]:
+    """A sliced network's rates; a plain module counts as the one rate 1.0."""
+    rates: tuple[float, ...] = getattr(model, "rates", (1.0,))
+    return rates
+
+
+def run_identity(
+    model: nn.Module, scheme: Scheme, config: TrainConfig, steps_per_epoch: int
+) -> dict[str, Any]:
+    """What must be equal for a run to be resumed, as JSON values (tensors are compared apart).
+
+    The device is not among it: a run may go on elsewhere.
+    """
     identity = {
-        **{name: _described(value) for name, value in settings.items()},
+        **{name: value for name, value in dataclasses.asdict(config).items() if name != "device"},
+        "scheme": _described(scheme),
         "steps_per_epoch": steps_per_epoch,
         "model": {
             "type": type(model).__qualname__,
@@ -99,16 +114,13 @@ def load_state(
         SlicingError: when the file is missing, damaged, or belongs to another run or architecture.
     """
     tensors, metadata = load_tensors(path, KIND)
+    _check_same(metadata.get("identity"), identity, path)
     try:
-        _check_same(metadata["identity"], identity, path)
-        history = [
-            EpochRecord(**{**record, "validation": tuple(record["validation"])})
-            for record in metadata["history"]
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SlicingError(f"{path} is a damaged {KIND}: its metadata lack {error}; start anew") from error
-    if not history:
-        raise SlicingError(f"{path} is a damaged {KIND}: it holds no epoch; start anew")
+        history = [_record(found, len(rates_of(model))) for found in metadata["history"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SlicingError(f"{path} is a damaged {KIND} ({error!r} in its history); start anew") from error
+    if not 1 <= len(history) <= identity["epochs"]:
+        raise SlicingError(f"{path} is a damaged {KIND}: it holds {len(history)} epochs; start anew")
     expected = dict(model.state_dict())
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     current, best = _part(tensors, "model."), _part(tensors, "best.")
@@ -120,6 +132,14 @@ def load_state(
     for name, tensor in momentum.items():
         optimizer.state[parameters[name]]["momentum_buffer"] = tensor.to(parameters[name].device)
     return TrainState(history, {name: tensor.to(expected[name].device) for name, tensor in best.items()})
+
+
+def _record(found: Mapping[str, Any], figures: int) -> EpochRecord:
+    validation = tuple(float(figure) for figure in found["validation"])
+    if len(validation) != figures or not all(map(math.isfinite, validation)):
+        raise ValueError(f"validation {validation}")
+    seconds, validation_seconds = float(found["seconds"]), float(found["validation_seconds"])
+    return EpochRecord(float(found["loss"]), validation, int(found["items"]), seconds, validation_seconds)
 
 
 def _described(value: Any) -> Any:
@@ -148,7 +168,7 @@ def _check_same(found: Any, expected: Any, path: Path, name: str = "") -> None:
             _check_same(found[key], expected[key], path, f"{name}.{key}" if name else key)
     elif found != expected:
         raise SlicingError(
-            f"{path} belongs to another training run: {name or 'its identity'} was {_short(found)}, now it is "
+            f"{path} belongs to another run: {name or 'its identity'} was {_short(found)}, now it is "
             f"{_short(expected)}; resume with the same settings, or start anew without resume"
         )
 

@@ -15,7 +15,7 @@ from slicing.files import check_writable
 from slicing.progress import Progress, Task, open_task
 from slicing.schemes import Scheme
 from slicing.train_config import TrainConfig, learning_rate_at, make_optimizer
-from slicing.train_state import EpochRecord, TrainState, load_state, run_identity, save_state
+from slicing.train_state import EpochRecord, TrainState, load_state, rates_of, run_identity, save_state
 
 Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 Validate = Callable[[nn.Module], Sequence[float]]
@@ -90,8 +90,7 @@ def train(
     steps = _count_steps(batches) if steps_per_epoch is None else steps_per_epoch
     model.to(config.device)
     optimizer = make_optimizer(model, config)
-    settings = {name: value for name, value in vars(config).items() if name != "device"}
-    identity = run_identity(model, steps, **settings, scheme=scheme)
+    identity = run_identity(model, scheme, config, steps)
     state = TrainState([], {})
     if resume and path is not None and path.exists():
         state = load_state(path, model, optimizer, identity)
@@ -197,8 +196,8 @@ class _Loop:
 
     def _miscounted(self, epoch: int, found: str) -> str:
         return (
-            f"every epoch must have the same number of batches: expected {self.steps}, epoch {epoch + 1} gave "
-            f"{found}; check batches, or pass steps_per_epoch"
+            f"every epoch must have the same number of batches: expected {self.steps}, epoch {epoch + 1} "
+            f"gave {found}; check batches, or pass steps_per_epoch"
         )
 
     def _diverged(self, what: str, epoch: int, step: int) -> str:
@@ -211,7 +210,7 @@ class _Loop:
         self.model.eval()
         with torch.no_grad(), self._autocast():
             figures = tuple(float(figure) for figure in self.validate(self.model))
-        expected = len(getattr(self.model, "rates", (1.0,)))
+        expected = len(rates_of(self.model))
         if len(figures) != expected or not all(map(math.isfinite, figures)):
             raise SlicingError(
                 f"validate must return one finite figure per rate, {expected} in all, got {list(figures)} "
@@ -226,7 +225,7 @@ class _Loop:
         note = f"epoch {epoch + 1}/{self.config.epochs}, loss {loss:.4f}"
         if validated is None:
             return note
-        rates = getattr(self.model, "rates", (1.0,))
+        rates = rates_of(self.model)
         ends = [(rates[0], validated.validation[0])] if len(rates) > 1 else []
         ends.append((rates[-1], validated.validation[-1]))
         return f"{note}, validation " + ", ".join(f"{figure:.4f} at rate {rate:g}" for rate, figure in ends)
