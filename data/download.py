@@ -3,6 +3,7 @@
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from data.errors import DataError
@@ -43,7 +44,7 @@ def fetch(
                     with tarfile.open(received / name) as archive:
                         archive.extractall(unpacked, filter="data")
             (received if unpack is None else unpacked / unpack).replace(target)
-    except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
+    except (OSError, HTTPException, RuntimeError, EOFError, tarfile.TarError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{title} could not be downloaded to {target} ({reason}): check the network and the free space, "
@@ -59,6 +60,6 @@ def _fetch_one(name: str, md5: str, mirrors: Sequence[str], folder: Path) -> Non
         try:
             download_url(mirror + name, folder, name, md5)
             return
-        except (OSError, RuntimeError):
+        except (OSError, HTTPException, RuntimeError):
             continue
     download_url(mirrors[-1] + name, folder, name, md5)

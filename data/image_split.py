@@ -84,17 +84,12 @@ class ImageRequest:
 
 
 def existing_folder(request: ImageRequest, name: str) -> Path:
-    """Return the requested folder, which must be given and exist (it is made first when downloading)."""
+    """Return the requested folder, which must be given and exist, unless a download is going to make it."""
     if request.folder is None:
         raise DataError(
             f"data set {name!r} is read from a folder, none was given: set data_dir (--data-dir DIR)"
         )
-    if request.download:
-        try:
-            request.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"data folder {request.folder} cannot be made: {error.strerror}") from error
-    if not request.folder.is_dir():
+    if not request.folder.is_dir() and not request.download:
         raise DataError(
             f"data folder {request.folder} does not exist: set data_dir (--data-dir DIR) to an existing one"
         )

@@ -98,8 +98,15 @@ def load_images(
         raise DataError(
             f"image_size resizes the data set 'images' only, got {image_size} with {name!r}: leave it out"
         )
+    if download and name == "images":
+        raise DataError(
+            "the data set 'images' is your own folder and cannot be downloaded: leave download out"
+        )
     folder = None if data_dir is None else Path(data_dir)
-    source = _SOURCES[name](ImageRequest(folder, download, image_size, progress))
+    try:
+        source = _SOURCES[name](ImageRequest(folder, download, image_size, progress))
+    except OSError as error:
+        raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}") from error
     _refuse_gaps(source.test, source.classes)
     train, validation = _divide(source, validation_share, train_limit, seed)
     mean, std = _channel_statistics(train.images)

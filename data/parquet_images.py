@@ -108,14 +108,15 @@ def _refuse_gaps(paths: Sequence[Path], place: Path, split: str) -> None:
 
 def _height(path: Path) -> int:
     try:
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(path, error) from error
 
 
 def _read_shard(path: Path, layout: ParquetLayout) -> tuple[list[bytes], np.ndarray]:
     try:
-        schema = pl.read_parquet_schema(path)
+        rows = pl.scan_parquet(path, glob=False)
+        schema = rows.collect_schema()
         image_column = _column(path, schema, _IMAGE_COLUMNS)
         label_column = _column(path, schema, layout.label_columns)
         kind = schema[image_column]
@@ -123,7 +124,7 @@ def _read_shard(path: Path, layout: ParquetLayout) -> tuple[list[bytes], np.ndar
             raise DataError(
                 f"{path}: column {image_column!r} must be a struct with binary 'bytes', got {kind}"
             )
-        frame = pl.read_parquet(path, columns=[image_column, label_column], glob=False)
+        frame = rows.select(image_column, label_column).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(path, error) from error
     encoded = frame[image_column].struct.field("bytes")
@@ -134,7 +135,7 @@ def _read_shard(path: Path, layout: ParquetLayout) -> tuple[list[bytes], np.ndar
     return encoded.to_list(), checked_labels(frame[label_column].to_numpy(), layout.classes, path)
 
 
-def _column(path: Path, schema: pl.Schema | dict[str, pl.DataType], accepted: Sequence[str]) -> str:
+def _column(path: Path, schema: pl.Schema, accepted: Sequence[str]) -> str:
     for name in accepted:
         if name in schema:
             return name

@@ -83,13 +83,11 @@ def read_pickled_dict(path: Path) -> dict[str, Any]:
     Keys written by Python 2 (bytes) come back as str. Arrays come back as uint8 arrays that own their memory.
 
     Raises:
-        DataError: the file cannot be read, is damaged, is no dictionary, holds arrays other than uint8 in C
-            order, or names anything besides NumPy's array reconstruction.
+        OSError: the file cannot be read.
+        DataError: the file is damaged, is no dictionary, holds arrays other than uint8 in C order, or names
+            anything besides NumPy's array reconstruction.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    content = path.read_bytes()
     try:
         value = _Unpickler(io.BytesIO(content), encoding="bytes").load()
     except DataError as error:

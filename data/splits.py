@@ -20,8 +20,7 @@ def stratified_sample(
     """Choose ``count`` rows so that each class is represented in proportion to its size.
 
     Each class gets at least one row and keeps at least ``leave`` rows that are not chosen; within that the
-    counts follow the method of largest remainders, ties going to the lower class number. Which rows of a
-    class are chosen depends on the seed and on that class's own rows alone.
+    counts follow the method of largest remainders, ties going to the lower class number.
 
     Args:
         labels: int64, shape (N,), class numbers in ``[0, len(classes))``.
