@@ -1,0 +1,166 @@
+"""One batch of candidates on its way through the stages: score, filter, compact, go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cascade.checks import NotFiniteError, Scored, checked
+from cascade.errors import CascadeError
+from cascade.keep import KeepRule, PointwiseRule, RankedRule, Ranking
+from cascade.order import order_within, places
+from cascade.scorer import Mode, Scorer, Session
+
+
+@dataclass
+class Tally:
+    """What one stage did, summed over batches."""
+
+    candidates_in: int = 0
+    candidates_out: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    modes: Counter[Mode] = field(default_factory=Counter)
+
+    @property
+    def flops_each(self) -> float | None:
+        """FLOPs really spent per candidate scored; None when no candidate got here."""
+        return self.flops / self.candidates_in if self.candidates_in else None
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode in which most candidates were scored; None when no candidate got here."""
+        return self.modes.most_common(1)[0][0] if self.modes else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of n candidates.
+
+    scores: (S, n), NaN where not reached. stage: (n,) the last stage that scored it. kept: (n,) survived
+    the last stage's rule. rank: (n,) 1-based within its query, or None when the batch was filtered without
+    ranking.
+    """
+
+    scores: NDArray[np.float64]
+    stage: NDArray[np.int32]
+    kept: NDArray[np.bool_]
+    rank: NDArray[np.int32] | None
+
+
+def run_batch(
+    scorer: Scorer,
+    rules: Sequence[KeepRule],
+    frame: pl.DataFrame,
+    sizes: NDArray[np.int64] | None,
+    tallies: Sequence[Tally],
+) -> Outcome:
+    """Take the candidates of `frame` (n rows in canonical order) through every stage.
+
+    sizes: (q,) candidates of each query, which then must all be whole; None to filter without ranking, which
+    only pointwise rules allow. tallies: one per stage, added to.
+    """
+    n = frame.height
+    scores = np.full((len(rules), n), np.nan)
+    stage_of = np.zeros(n, dtype=np.int32)
+    kept = np.zeros(n, dtype=bool)
+    rank = None if sizes is None else np.zeros(n, dtype=np.int32)
+    query = None if sizes is None else np.repeat(np.arange(len(sizes)), sizes)
+    active: NDArray[np.int64] | None = None  # positions in the batch still in; None while that is all of them
+    target = target_of(frame)
+    clock = perf_counter()
+    session = scorer.start(frame)
+    for stage, rule in enumerate(rules):
+        here: slice | NDArray[np.int64] = slice(None) if active is None else active
+        scored = score_stage(session, stage, frame, active, target)
+        tally(tallies[stage], scored, perf_counter() - clock)
+        scores[stage, here] = scored.scores
+        stage_of[here] = stage
+        if sizes is None:
+            assert isinstance(rule, PointwiseRule)
+            stays = rule.kept(scored.scores, scored.hits)
+        else:
+            assert query is not None
+            assert rank is not None
+            stays, place = _rank(rule, scored, query[here], sizes)
+            rank[here] = place + 1
+        survivors = np.flatnonzero(stays)
+        tallies[stage].candidates_out += len(survivors)
+        if stage == len(rules) - 1:
+            kept[survivors if active is None else active[survivors]] = True
+        elif not len(survivors):
+            break
+        elif len(survivors) < len(stays):
+            clock = perf_counter()
+            session.keep(survivors)
+            tallies[stage].seconds += perf_counter() - clock
+            active = survivors if active is None else active[survivors]
+        clock = perf_counter()
+    return Outcome(scores, stage_of, kept, rank)
+
+
+def target_of(frame: pl.DataFrame) -> NDArray[np.int64] | None:
+    """The `target` column, or None without one."""
+    return frame["target"].cast(pl.Int64).to_numpy() if "target" in frame.columns else None
+
+
+def score_stage(
+    session: Session,
+    stage: int,
+    frame: pl.DataFrame,
+    active: NDArray[np.int64] | None,
+    target: NDArray[np.int64] | None,
+) -> Scored:
+    """Ask for a stage's scores and check them; errors name the stage, and the candidate if there is one."""
+    n = frame.height if active is None else len(active)
+    try:
+        result = session.score(stage)
+    except Exception as error:
+        error.add_note(f"raised by the scorer at stage {stage}, scoring {n} candidates")
+        raise
+    try:
+        return checked(result, stage, n, target if target is None or active is None else target[active])
+    except NotFiniteError as error:
+        row = error.position if active is None else int(active[error.position])
+        qid, docid = frame.select("qid", "docid").row(row)
+        raise CascadeError(
+            f"stage {stage}: scores must be finite, got {error.value} for query {qid!r}, "
+            f"candidate {docid!r}; mend its features or the model"
+        ) from None
+
+
+def tally(total: Tally, scored: Scored, seconds: float) -> None:
+    """Add one call of a session to its stage's account."""
+    n = len(scored.scores)
+    total.candidates_in += n
+    total.flops += scored.flops * n
+    total.seconds += seconds
+    total.modes[scored.mode] += n
+
+
+def _rank(
+    rule: KeepRule, scored: Scored, query: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(n,) whether each candidate stays, and its 0-based place in its query: those that stay first."""
+    originals = sizes
+    sizes = np.bincount(query, minlength=len(originals))
+    stays = np.empty(len(query), dtype=bool)
+    if isinstance(rule, PointwiseRule):
+        stays[:] = rule.kept(scored.scores, scored.hits)
+        order = order_within(2 * query + ~stays, scored.scores)
+        place = places(sizes)
+    else:
+        assert isinstance(rule, RankedRule)
+        order = order_within(query, scored.scores)
+        place = places(sizes)
+        counts = rule.counts(Ranking(scored.scores[order], sizes, originals))
+        stays[order] = place < np.repeat(counts, sizes)
+    at = np.empty(len(query), dtype=np.int64)
+    at[order] = place
+    return stays, at

@@ -1,0 +1,47 @@
+"""The feature matrix of a candidate table: numeric columns side by side, or one list/array column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cascade.errors import CascadeError
+
+
+def feature_matrix(frame: pl.DataFrame, features: str | Sequence[str]) -> NDArray[Any]:
+    """(n, d) the features of each candidate.
+
+    features: the names of d numeric columns, or the name of one list/array column of rows of equal length d.
+    Nulls become NaN, which tree models read as missing.
+    """
+    names = [features] if isinstance(features, str) else list(features)
+    if not names:
+        raise CascadeError("features must name at least one column, got none")
+    unknown = [name for name in names if name not in frame.columns]
+    if unknown:
+        raise CascadeError(f"unable to find feature column {unknown[0]!r}; valid columns: {frame.columns}")
+    if isinstance(features, str) and isinstance(frame.schema[features], pl.List | pl.Array):
+        return _stacked(frame[features])
+    for name in names:
+        if not (frame.schema[name].is_numeric() or frame.schema[name] == pl.Boolean):
+            raise CascadeError(
+                f"feature column {name!r} must be numeric, got {frame.schema[name]}; encode it first"
+            )
+    return frame.select(names).to_numpy(order="c")
+
+
+def _stacked(column: pl.Series) -> NDArray[Any]:
+    if isinstance(column.dtype, pl.Array):
+        return column.to_numpy().reshape(len(column), -1)
+    lengths = column.list.len().unique().to_list()
+    if len(lengths) > 1 or None in lengths:
+        raise CascadeError(
+            f"feature column {column.name!r} must hold lists of one length, got lengths {lengths}"
+        )
+    width = int(lengths[0]) if lengths else 0
+    flat = column.explode().to_numpy() if width else np.empty(0)
+    return flat.reshape(len(column), width)

@@ -1,0 +1,181 @@
+"""The column contract of candidate tables, and the one order in which the engine handles their rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cascade.errors import CascadeError
+from cascade.order import starts_of
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "qid": ("query_id", "q_id", "request_id"),
+    "docid": ("docno", "doc_id", "item_id"),
+    "label": ("relevance", "rel"),
+    "target": (),
+}
+"""Canonical column names and the names accepted for them."""
+
+_WIDEST_KEY = 2**62
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A checked table of n candidates of q queries, seen in canonical order: by qid, then docid, ascending.
+
+    The order makes everything downstream independent of the order of the rows: ties, batches, and what a
+    scorer is given. The frame itself stays as it came; `rows` gathers the part that is asked for.
+
+    frame: the table under canonical column names, rows as given.
+    order: (n,) row of each candidate; None when the rows are in canonical order already.
+    sizes: (q,) candidates of each query.
+    """
+
+    frame: pl.DataFrame
+    order: NDArray[np.int64] | None
+    sizes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(q + 1,) position of each query's first candidate, and n."""
+        return starts_of(self.sizes)
+
+    def rows(self, low: int, high: int) -> pl.DataFrame:
+        """The candidates [low, high) of the canonical order, with all their columns."""
+        if self.order is None:
+            return self.frame[low:high]
+        return self.frame[self.order[low:high]]
+
+    def columns(self, names: Sequence[str], positions: NDArray[np.int64]) -> pl.DataFrame:
+        """Those of the named columns that the table has, at some positions of the canonical order."""
+        chosen = self.frame.select(name for name in names if name in self.frame.columns)
+        return chosen[positions if self.order is None else self.order[positions]]
+
+
+def prepare(frame: pl.DataFrame, *, target: bool = False) -> Candidates:
+    """Check a table of candidates and put its rows in canonical order.
+
+    frame: columns `qid` and `docid` (integer or string, no nulls, pairs unique); optionally `label`
+    (numeric) and `target` (class index, integer of at least 0, no nulls; required when `target` is true);
+    any further column is the scorer's. The aliases of `ALIASES` are renamed.
+
+    Raises CascadeError for a missing or ill-typed column, null keys, duplicate pairs.
+    """
+    if not isinstance(frame, pl.DataFrame):
+        remedy = (
+            "call .collect() first" if isinstance(frame, pl.LazyFrame) else "build one with polars.DataFrame"
+        )
+        raise CascadeError(f"candidates must be a polars DataFrame, got {type(frame).__name__}; {remedy}")
+    frame = _keys(canonical(frame, required=("qid", "docid", *(("target",) if target else ()))))
+    _check_optional(frame)
+    order = None if _in_order(frame) else _canonical_order(frame)
+    keys = frame.select("qid", "docid")
+    if order is not None:
+        keys = keys[order]
+        _refuse_duplicates(keys)
+    new_query = keys.select((pl.col("qid") != pl.col("qid").shift()).fill_null(True)).to_series().to_numpy()
+    sizes = np.diff(np.append(np.flatnonzero(new_query), len(keys)))
+    return Candidates(frame, order, sizes)
+
+
+def canonical(frame: pl.DataFrame, required: tuple[str, ...]) -> pl.DataFrame:
+    """Rename aliases to canonical names and check that the required columns are there."""
+    renames = {}
+    for name, aliases in ALIASES.items():
+        present = [alias for alias in aliases if alias in frame.columns]
+        if name in frame.columns or not present:
+            continue
+        if len(present) > 1:
+            raise CascadeError(
+                f"both {present[0]!r} and {present[1]!r} could be {name!r}; rename one to {name!r}"
+            )
+        renames[present[0]] = name
+    frame = frame.rename(renames)
+    for name in required:
+        if name not in frame.columns:
+            raise CascadeError(_missing(name, frame.columns))
+    return frame
+
+
+def _missing(name: str, columns: list[str]) -> str:
+    names = (name, *ALIASES[name])
+    near = [match for known in names for match in difflib.get_close_matches(known, columns, n=1)]
+    remedy = f"Did you mean {near[0]!r}? Rename it" if near else "Add it"
+    return f"unable to find column {name!r}; valid columns: {columns}. {remedy}"
+
+
+def _keys(frame: pl.DataFrame) -> pl.DataFrame:
+    for name in ("qid", "docid"):
+        dtype = frame.schema[name]
+        if dtype in (pl.Categorical, pl.Enum):  # whose own order need not be that of the strings
+            frame = frame.with_columns(pl.col(name).cast(pl.String))
+        elif not (dtype.is_integer() or dtype == pl.String or (dtype == pl.Null and not len(frame))):
+            raise CascadeError(f"column {name!r} must be integer or string, got {dtype}; cast it first")
+        nulls = frame[name].null_count()
+        if nulls:
+            raise CascadeError(f"column {name!r} must have no nulls, got {nulls}; fill or drop those rows")
+    return frame
+
+
+def _check_optional(frame: pl.DataFrame) -> None:
+    if "label" in frame.columns and not frame.schema["label"].is_numeric():
+        raise CascadeError(f"column 'label' must be numeric, got {frame.schema['label']}; cast it first")
+    if "target" not in frame.columns:
+        return
+    target = frame["target"]
+    if not target.dtype.is_integer():
+        raise CascadeError(f"column 'target' must be an integer class index, got {target.dtype}; cast it")
+    wrong = frame.filter(pl.col("target").is_null() | (pl.col("target") < 0))
+    if len(wrong):
+        qid, docid, value = wrong.select("qid", "docid", "target").row(0)
+        raise CascadeError(
+            f"column 'target' must be a class index of at least 0, got {value} for query {qid!r}, "
+            f"candidate {docid!r}; mend or drop that row"
+        )
+
+
+def _in_order(frame: pl.DataFrame) -> bool:
+    """Whether the pairs rise strictly, which also proves them unique."""
+    qid, docid = pl.col("qid"), pl.col("docid")
+    rises = (qid > qid.shift()) | ((qid == qid.shift()) & (docid > docid.shift()))
+    return bool(frame.select(rises.all()).item())
+
+
+def _canonical_order(frame: pl.DataFrame) -> NDArray[np.int64]:
+    """Rows sorted by (qid, docid); integers that fit are fused into one key, which sorts faster."""
+    qid, docid = frame["qid"], frame["docid"]
+    if qid.dtype.is_integer() and docid.dtype.is_integer():
+        (q0, q1), (d0, d1) = _span(qid), _span(docid)
+        width = d1 - d0 + 1
+        if (q1 - q0 + 1) * width < _WIDEST_KEY and max(map(abs, (q0, q1, d0, d1))) < _WIDEST_KEY:
+            key = (qid.cast(pl.Int64).to_numpy() - q0) * width + (docid.cast(pl.Int64).to_numpy() - d0)
+            return np.argsort(key)
+    return frame.select(pl.arg_sort_by("qid", "docid")).to_series().cast(pl.Int64).to_numpy()
+
+
+def _span(column: pl.Series) -> tuple[int, int]:
+    lowest, highest = column.min(), column.max()
+    assert isinstance(lowest, int)
+    assert isinstance(highest, int)
+    return lowest, highest
+
+
+def _refuse_duplicates(keys: pl.DataFrame) -> None:
+    same = (
+        (pl.col("qid") == pl.col("qid").shift()) & (pl.col("docid") == pl.col("docid").shift())
+    ).fill_null(False)
+    twice = keys.filter(same)
+    if len(twice):
+        qid, docid = twice.row(0)
+        raise CascadeError(
+            f"candidates must be unique within a query: query {qid!r} has candidate {docid!r} more than once "
+            f"({len(twice)} surplus rows in all); drop them with .unique(['qid', 'docid'])"
+        )

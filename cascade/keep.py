@@ -1,0 +1,194 @@
+"""Keep rules: which candidates of a stage go on to the next.
+
+Two kinds. A *pointwise* rule decides on each candidate alone, so a query may be cut anywhere and memory stays
+bounded. A *ranked* rule keeps the best so many of each query, so it needs the whole query at once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.errors import CascadeError
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The candidates of one stage, query by query, best first, as a ranked rule sees them.
+
+    scores: (n,) grouped by query, descending within each.
+    sizes: (queries,) candidates that came into this stage; may be 0.
+    originals: (queries,) candidates that the query began with.
+    """
+
+    scores: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+    originals: NDArray[np.int64]
+
+
+class KeepRule(ABC):
+    """Common to all rules: whether an item's fate depends on its own scores alone."""
+
+    pointwise: ClassVar[bool]
+
+
+class PointwiseRule(KeepRule):
+    """A rule that decides on each candidate alone."""
+
+    pointwise = True
+
+    @abstractmethod
+    def kept(self, scores: NDArray[np.float64], hits: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """(n,) true where the candidate goes on.
+
+        scores: (n,). hits: (n,) true where the class with the highest score is the candidate's target; None
+        when the stage gave one score per candidate instead of one per class.
+        """
+
+
+class RankedRule(KeepRule):
+    """A rule that keeps the best so many of each query."""
+
+    pointwise = False
+
+    @abstractmethod
+    def counts(self, ranking: Ranking) -> NDArray[np.int64]:
+        """(queries,) how many of the best go on; a count above the query's size keeps them all."""
+
+
+@dataclass(frozen=True)
+class KeepAll(PointwiseRule):
+    """Keep every candidate: the stage re-ranks and filters nothing."""
+
+    def kept(self, scores: NDArray[np.float64], hits: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """All true."""
+        return np.ones(len(scores), dtype=bool)
+
+
+@dataclass(frozen=True)
+class ScoreAtLeast(PointwiseRule):
+    """Keep the candidates whose score is at least `threshold` (any finite number)."""
+
+    threshold: float
+
+    def __post_init__(self) -> None:
+        _require_number("ScoreAtLeast", "threshold", self.threshold)
+
+    def kept(self, scores: NDArray[np.float64], hits: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """True where score >= threshold."""
+        return scores >= self.threshold
+
+
+@dataclass(frozen=True)
+class PredictedClass(PointwiseRule):
+    """Keep the candidates whose predicted class is the one in their `target` column.
+
+    Needs one score per class from the scorer. The predicted class is the one with the highest score; of equal
+    ones the lowest index.
+    """
+
+    def kept(self, scores: NDArray[np.float64], hits: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """True where the predicted class is the target."""
+        if hits is None:
+            raise CascadeError(
+                "PredictedClass needs one score per class, got one score per candidate; "
+                "return scores of shape (candidates, classes) or use another rule"
+            )
+        return hits
+
+
+@dataclass(frozen=True)
+class TopK(RankedRule):
+    """Keep the `k` best of each query, `k` a whole number of at least 1."""
+
+    k: int
+
+    def __post_init__(self) -> None:
+        _require_count("TopK", "k", self.k)
+
+    def counts(self, ranking: Ranking) -> NDArray[np.int64]:
+        """K for every query."""
+        return np.full(len(ranking.sizes), self.k, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TopShare(RankedRule):
+    """Keep the best ceil(share * n) of each query, n being the candidates the query *began* with.
+
+    The share is of the original candidates, not of what reached the stage, so that the cutoffs of a cascade
+    can be read side by side: shares 0.5, 0.2, 0.05 keep 50, 20 and 5 of 100. At least `minimum` are kept
+    (as far as there are so many). share in (0, 1]. A product within 1e-12 of a whole number counts as that
+    number, so 0.07 of 100 is 7, though the product of the floats is slightly more.
+    """
+
+    share: float
+    minimum: int = 1
+
+    def __post_init__(self) -> None:
+        _require_number("TopShare", "share", self.share)
+        if not 0 < self.share <= 1:
+            raise CascadeError(f"TopShare: share must be in (0, 1], got {self.share!r}; 0.25 keeps a quarter")
+        _require_count("TopShare", "minimum", self.minimum)
+
+    def counts(self, ranking: Ranking) -> NDArray[np.int64]:
+        """ceil(share * originals), at least minimum."""
+        exact = self.share * ranking.originals * (1 - 1e-12)
+        return np.maximum(np.ceil(exact).astype(np.int64), self.minimum)
+
+
+@dataclass(frozen=True)
+class ScoreDrop(RankedRule):
+    """Keep the candidates whose score is at most `drop` (>= 0) below the best that reached the stage."""
+
+    drop: float
+
+    def __post_init__(self) -> None:
+        _require_number("ScoreDrop", "drop", self.drop)
+        if self.drop < 0:
+            raise CascadeError(
+                f"ScoreDrop: drop must be at least 0, got {self.drop!r}; 0 keeps the best only"
+            )
+
+    def counts(self, ranking: Ranking) -> NDArray[np.int64]:
+        """How many of each query satisfy best - score <= drop."""
+        query = np.repeat(np.arange(len(ranking.sizes)), ranking.sizes)
+        first = np.cumsum(ranking.sizes) - ranking.sizes
+        near = ranking.scores[first[query]] - ranking.scores <= self.drop
+        return np.bincount(query[near], minlength=len(ranking.sizes))
+
+
+def check_cutoffs(rules: Sequence[KeepRule]) -> None:
+    """Refuse cutoffs that grow from stage to stage: k against earlier k, share and minimum against earlier
+    ones.
+
+    Scores of different stages need not be on one scale, so thresholds and drops are not compared; nor is a
+    share with a k, whose order depends on the query: there a later cutoff that is not lower simply does not
+    bind.
+    """
+    lowest: dict[tuple[type[KeepRule], str], tuple[float, int]] = {}
+    for stage, rule in enumerate(rules):
+        for name in {TopK: ("k",), TopShare: ("share", "minimum")}.get(type(rule), ()):
+            value = getattr(rule, name)
+            before, where = lowest.get((type(rule), name), (value, stage))
+            if value > before:
+                raise CascadeError(
+                    f"cutoffs must never grow: stage {stage} has {name}={value!r} after {name}={before!r} at "
+                    f"stage {where}; lower the later one or raise the earlier one"
+                )
+            lowest[type(rule), name] = (value, stage)
+
+
+def _require_number(rule: str, name: str, value: object) -> None:
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not np.isfinite(float(value)):  # type: ignore[arg-type]
+        raise CascadeError(f"{rule}: {name} must be a finite number, got {value!r}")
+
+
+def _require_count(rule: str, name: str, value: object) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise CascadeError(f"{rule}: {name} must be a whole number of at least 1, got {value!r}")

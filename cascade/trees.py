@@ -1,0 +1,106 @@
+"""A LightGBM booster as a cascade by prefix of trees: stage k scores with the first so many iterations.
+
+Exact reuse: the raw score is a sum over trees, so a later stage adds the new trees to the sum it kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cascade.errors import CascadeError
+from cascade.features import feature_matrix
+from cascade.scorer import Mode, StageInfo, StageScores
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+
+class TreePrefixScorer:
+    """Stage k is the booster's first `iterations[k]` boosting iterations.
+
+    Cost is counted in *trees visited per candidate*, not in multiply-adds: a tree costs a walk down its
+    depth, and has no multiplications. So `flops` of this scorer are comparable among themselves only.
+    Parameters are nodes: a threshold for each inner node, a value for each leaf.
+
+    booster: a trained `lightgbm.Booster`; random forests are refused, since they average instead of adding.
+    iterations: rising, each in [1, booster.current_iteration()].
+    features: the columns the booster was trained on, in its order, see `feature_matrix`.
+    """
+
+    def __init__(self, booster: Booster, iterations: Sequence[int], features: str | Sequence[str]) -> None:
+        _require_booster(booster)
+        model = booster.dump_model()
+        if model.get("average_output"):
+            raise CascadeError(
+                "the trees' outputs must add up, got a random forest, which averages; use boosting=gbdt"
+            )
+        available = booster.current_iteration()
+        whole = all(isinstance(i, int | np.integer) for i in iterations)
+        rising = whole and all(low < high for low, high in zip([0, *iterations], iterations, strict=False))
+        if not iterations or not rising or iterations[-1] > available:
+            raise CascadeError(
+                f"iterations must rise within [1, {available}], the booster's own, got {list(iterations)!r}"
+            )
+        self.booster = booster
+        self.iterations = tuple(int(i) for i in iterations)
+        self.features = features
+        self.classes = booster.num_model_per_iteration()
+        leaves = [tree["num_leaves"] for tree in model["tree_info"]]
+        trees = [i * self.classes for i in self.iterations]
+        self.stages = tuple(
+            StageInfo(rate=None, params=sum(2 * n - 1 for n in leaves[:count]), flops=float(count))
+            for count in trees
+        )
+
+    @property
+    def params_held(self) -> int:
+        """Nodes of the longest prefix: the shorter ones are part of it."""
+        return self.stages[-1].params
+
+    def start(self, candidates: pl.DataFrame) -> _PrefixSession:
+        """A session that holds the feature rows and the sum of the trees so far."""
+        return _PrefixSession(self, feature_matrix(candidates, self.features))
+
+
+class _PrefixSession:
+    def __init__(self, scorer: TreePrefixScorer, matrix: NDArray[Any]) -> None:
+        self._scorer = scorer
+        self._matrix = matrix  # (n, d)
+        self._done = 0  # iterations in the sum
+        classes = scorer.classes
+        self._sum = np.zeros(len(matrix) if classes == 1 else (len(matrix), classes))
+
+    def score(self, stage: int) -> StageScores:
+        scorer, until = self._scorer, self._scorer.iterations[stage]
+        mode: Mode = "reuse" if self._done else "fresh"
+        new = until - self._done
+        if new <= 0:
+            raise CascadeError(
+                f"stages must be asked for in rising order, got stage {stage} after {self._done} trees"
+            )
+        if len(self._matrix):  # LightGBM refuses an empty matrix
+            self._sum = self._sum + scorer.booster.predict(
+                self._matrix, start_iteration=self._done, num_iteration=new, raw_score=True
+            )
+        self._done = until
+        return StageScores(self._sum, float(new * scorer.classes), mode)
+
+    def keep(self, survivors: NDArray[np.int64]) -> None:
+        self._matrix = self._matrix[survivors]
+        self._sum = self._sum[survivors]
+
+
+def _require_booster(booster: object) -> None:
+    try:
+        from lightgbm import Booster
+    except ImportError as error:
+        raise CascadeError("scoring by prefix of trees needs LightGBM; install slicerank[trees]") from error
+    if not isinstance(booster, Booster):
+        raise CascadeError(
+            f"booster must be a lightgbm.Booster, got {type(booster).__name__}; use model.booster_"
+        )

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade.order import order_within, places, starts_of
+
+# few distinct values, so that ties are common; neighbours in the last bit; both zeros; the extremes
+VALUES = [0.0, -0.0, 1.0, np.nextafter(1.0, 2), -1.0, np.nextafter(-1.0, 0), 5e-324, -5e-324, 1e308, -1e308]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 5) | st.integers(0, 2**40),
+            st.sampled_from(VALUES) | st.floats(allow_nan=False, allow_infinity=False),
+        )
+    )
+)
+def test_sorts_by_group_then_score_descending_then_position(rows: list[tuple[int, float]]) -> None:
+    expected = sorted(range(len(rows)), key=lambda i: (rows[i][0], -rows[i][1], i))
+    groups = np.array([g for g, _ in rows], dtype=np.int64)
+    scores = np.array([s for _, s in rows], dtype=np.float64)
+    assert order_within(groups, scores).tolist() == expected
+
+
+def test_near_ties_among_many_groups_are_settled_exactly() -> None:
+    # 2**20 groups leave 44 bits of the score: neighbours in the last bit share a key and must still be told apart
+    rng = np.random.default_rng(0)
+    groups = np.sort(rng.integers(0, 2**20, 5000))
+    scores = 1 + rng.integers(0, 4, 5000) * np.finfo(float).eps
+    groups[2500:] = groups[2500]
+    expected = np.lexsort((np.arange(5000), -scores, groups))
+    assert np.array_equal(order_within(groups, scores), expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 1000])
+def test_all_equal_scores_keep_position_order(n: int) -> None:
+    assert order_within(np.zeros(n, dtype=np.int64), np.full(n, 0.1)).tolist() == list(range(n))
+
+
+def test_starts_and_places_of_groups_laid_end_to_end() -> None:
+    assert starts_of(np.array([2, 0, 3])).tolist() == [0, 2, 2, 5]
+    assert places(np.array([2, 0, 3])).tolist() == [0, 1, 0, 1, 2]
+    assert places(np.array([], dtype=np.int64)).tolist() == []
