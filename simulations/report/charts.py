@@ -74,26 +74,30 @@ def curves_svg(curves: Curves) -> str:
 
 
 def bars_svg(
-    groups: Sequence[Sequence[float | None]], ticks: Sequence[str], x_label: str, y_label: str
+    groups: Sequence[Sequence[float | None]],
+    colours: Sequence[int],
+    ticks: Sequence[str],
+    x_label: str,
+    y_label: str,
 ) -> str:
-    """Grouped bars, one colour a system: `groups[s][k]` is the share of system s at tick k."""
+    """Grouped bars: `groups[s][k]` is the share of system s, in [0, 1], at tick k."""
     figure, axes = _canvas()
     width = 0.78 / len(groups)
     for s, values in enumerate(groups):
         offset = (s - (len(groups) - 1) / 2) * width
         at = [k + offset for k, v in enumerate(values) if v is not None]
-        axes.bar(at, [v for v in values if v is not None], width * 0.9, color=_SERIES[s % COLOURS], zorder=3)
+        heights = [v for v in values if v is not None]
+        axes.bar(at, heights, width * 0.9, color=_SERIES[colours[s] % COLOURS], zorder=3)
     _style(axes, x_label, y_label, ticks, percent=True)
-    axes.set_ylim(bottom=0)
-    if axes.get_ylim()[1] <= 0.06:  # bars of height zero leave a sliver of a scale
-        axes.set_ylim(0, max(axes.get_ylim()[1], 0.01))
-    return _svg(figure, repr((groups, ticks, x_label, y_label)))
+    highest = max((v for values in groups for v in values if v is not None), default=0.0)
+    axes.set_ylim(0, 1.12 * highest or 0.01)
+    return _svg(figure, repr((groups, colours, ticks, x_label, y_label)))
 
 
 def _canvas() -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 3.1), layout="constrained")
+    figure = Figure(figsize=(4.3, 3.05), layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
@@ -103,15 +107,15 @@ def _canvas() -> "tuple[Figure, Axes]":
 def _style(axes: "Axes", x_label: str, y_label: str, ticks: Sequence[str] | None, percent: bool) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
-    axes.set_xlabel(x_label, color=_INK, fontsize=9)
-    axes.set_ylabel(y_label, color=_INK, fontsize=9)
+    axes.set_xlabel(x_label, color=_INK, fontsize=9.5)
+    axes.set_ylabel(y_label, color=_INK, fontsize=9.5)
     axes.tick_params(colors=_INK, labelsize=9, length=0, pad=5)
     axes.tick_params(which="minor", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_GRID)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=4))
     if percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g}%"))
     if ticks is not None:

@@ -37,12 +37,14 @@ def millions(values: Iterable[float | None], digits: int | None = None) -> list[
 
 
 def large(value: float | None) -> str:
-    """A total with its unit: 813.2 M, 7.07 G."""
+    """A total with its unit, three digits: 813 M, 7.07 G."""
     if value is None:
         return MISSING
     for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:.3g} {unit}" if value / size < 999.5 else f"{value / size:,.0f} {unit}"
+            scaled = value / size
+            digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+            return f"{scaled:,.{digits}f} {unit}"
     return f"{value:,.0f}"
 
 

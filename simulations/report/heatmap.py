@@ -2,7 +2,7 @@
 
 import io
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulations.report import figures
 from simulations.report.schema import Inclusion
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 DENOMINATOR = "share of the wider model's errors that the narrower model makes too"
 
 # Light to dark over the whole scale; the upper half, where the numbers live, has most of the contrast.
-RAMP = [(0.0, "#f4f6fb"), (0.25, "#d5e1f3"), (0.5, "#a9c8e8"), (0.75, "#4f8fcb"), (1.0, "#0b2f6b")]
+RAMP = [
+    (0.0, "#f4f6fb"),
+    (0.25, "#dce7f5"),
+    (0.5, "#b4d0ea"),
+    (0.7, "#7fb1dd"),
+    (0.85, "#3d83c4"),
+    (1.0, "#0a2c66"),
+]
 INK, PAPER, UNDEFINED = "#10203a", "#ffffff", "#e6e6ea"
 
 
@@ -59,17 +66,19 @@ def heatmap_png(inclusion: Inclusion, title: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    n = len(inclusion["rates"])
-    side = 2.4 + 0.62 * n
-    figure = Figure(figsize=(side + 0.9, side + 0.55), dpi=160, facecolor="white", layout="constrained")
+    # Inches; laid out by hand so that cells have one size whatever the title and the number of rates.
+    cells, left, right, bottom, top = 0.64 * len(inclusion["rates"]), 0.9, 1.0, 0.7, 0.75
+    width, height = max(left + cells + right, 5.0), bottom + cells + top
+    figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = figure.add_axes((left / width, bottom / height, cells / width, cells / height))
     _draw_cells(axes, inclusion)
-    _draw_scale(figure, axes)
-    axes.set_title(
-        _printable(title), fontsize=11, fontweight="bold", color=INK, loc="left", parse_math=False, pad=22
-    )
-    axes.text(0, 1.02, "inclusion: " + DENOMINATOR, transform=axes.transAxes, fontsize=7.5, color="#5b6780")
+    scale = figure.add_axes(((left + cells + 0.22) / width, bottom / height, 0.16 / width, cells / height))
+    _draw_scale(figure, scale)
+    x, letters = 0.16 / width, int((width - 0.3) / 0.1)
+    heading: dict[str, Any] = {"parse_math": False, "color": INK, "fontsize": 11, "fontweight": "bold"}
+    figure.text(x, 1 - 0.28 / height, _printable(title, letters), **heading)
+    figure.text(x, 1 - 0.50 / height, f"inclusion: {DENOMINATOR}", fontsize=7.5, color="#5b6780")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
@@ -99,12 +108,12 @@ def _draw_scale(figure: "Figure", axes: "Axes") -> None:
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     ramp = LinearSegmentedColormap.from_list("inclusion", RAMP)
-    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), ramp), ax=axes, shrink=0.85, pad=0.03, aspect=28)
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), ramp), cax=axes)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=8, colors=INK)
+    axes.tick_params(length=0, labelsize=8, colors=INK)
 
 
-def _printable(text: str, limit: int = 60) -> str:
+def _printable(text: str, limit: int) -> str:
     """One line of characters that the bundled font has; others are written as escapes."""
     line = " ".join(text.split()).encode("latin-1", "backslashreplace").decode("latin-1")
     return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -124,29 +124,43 @@ def column_of(paper: PaperFigures, rate: float) -> int | None:
     return next((i for i, r in enumerate(paper["rates"]) if abs(r - rate) < 1e-9), None)
 
 
-def headline(report: Report, protocol_name: str | None = None) -> str:
-    """One sentence: what came out under a protocol, system by system."""
+def stage_ticks(protocol: Protocol) -> list[str]:
+    """Names of the stages: their rates where all systems share them, else their numbers."""
+    rates = {tuple(stage["rate"] for stage in system["stages"]) for system in protocol["systems"]}
+    if len(rates) == 1:
+        return [figures.rate(r) for r in next(iter(rates))]
+    return [f"stage {k + 1}" for k in range(max(map(len, rates)))]
+
+
+def headline(report: Report, protocol_name: str | None = None) -> list[tuple[str, bool]]:
+    """One sentence: what was run and what came out, system by system, in pieces; True marks a figure.
+
+    Without a protocol's name it speaks of the main protocol and says what was scored.
+    """
     name = protocol_name or main_protocol(report)
     protocol = report["protocols"][name]
     one_pass = full_pass(report, protocol)
-    clauses = []
-    for index, system in enumerate(protocol["systems"]):
-        last = system["stages"][-1]
-        count = len(system["stages"])
-        share = figures.percent(last["aggregate_recall"])
-        cost = figures.times(passes(system, one_pass))
-        if index == 0:
-            through = "one stage" if count == 1 else f"{count} stages"
-            noun = "the items" if name == "paper" else "the relevant items"
-            what = f"{share} of {noun} through {through}"
-            clauses.append(f"{system['name']} keeps {what} at {cost} full passes per kept item")
-        else:
-            clauses.append(f"{system['name']} keeps {share} at {cost}")
-    return "; ".join(clauses) + "."
-
-
-def setting(report: Report) -> str:
-    """One sentence: what was run on what."""
     data = report["data"]
-    queries = "one query" if data["queries"] == 1 else f"{data['queries']:,} queries"
-    return f"{data['name']}: {data['candidates']:,} candidates, {queries}, seed {report['seed']}"
+    pieces: list[tuple[str, bool]] = []
+    if protocol_name is None:
+        counts = f"{_number(data['candidates'], 'candidate')}, {_number(data['queries'], 'query', 'queries')}"
+        pieces.append((f"On {data['name']} ({counts}), ", False))
+    for index, system in enumerate(protocol["systems"]):
+        share = system["stages"][-1]["aggregate_recall"]
+        cost = passes(system, one_pass)
+        pieces.append(("; " if index else "", False))
+        if share is None:
+            pieces.append((f"{system['name']} had no relevant items to keep", False))
+            continue
+        pieces += [(f"{system['name']} keeps ", False), (figures.percent(share), True)]
+        if index == 0:
+            noun = "the items" if name == "paper" else "the relevant items"
+            pieces.append((f" of {noun} through {_number(len(system['stages']), 'stage')}", False))
+        if cost is not None:
+            pieces += [(" at ", False), (figures.times(cost), True)]
+            pieces.append((" full passes per kept item" if index == 0 else "", False))
+    return [*((text, strong) for text, strong in pieces if text), (".", False)]
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,109 @@
+"""The report on the terminal: the paper's Table 4 layout, then the totals, then where to look."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from simulations.paper import PaperFigures
+from simulations.report import figures, rows, summary
+from simulations.report.drawings import colours
+from simulations.report.schema import Protocol, Report
+
+STYLES = ["blue", "yellow", "green", "magenta", "red", "cyan"]
+LABELS_WIDTH = 18
+
+
+def terminal_table(report: Report, console: Console, out: Path | None = None) -> None:
+    """Print every protocol's tables, at any width; `out` is the folder that `write_report` filled."""
+    colour = colours(list(report["protocols"].values()))
+    console.print(Text.assemble(*((t, "bold" if strong else "") for t, strong in summary.headline(report))))
+    console.print(Text(f"FLOPs: {report['flops_convention']}", style="dim"))
+    for name, protocol in report["protocols"].items():
+        paper = report.get("paper") if name == "paper" else None
+        console.print()
+        console.rule(Text(summary.protocol_title(name), style="bold"), align="left", style="dim")
+        for table in _by_rate(protocol, name, paper, colour, console.width):
+            console.print(table)
+            console.print()
+        console.print(_totals(report, name, protocol, paper, colour))
+        if paper is not None:
+            console.print(Text(f"paper: {paper['setting']}. {paper['source']}.", style="dim"))
+    if out is not None:
+        console.print()
+        for label, file in (("page", "report.html"), ("numbers", "report.json"), ("stages", "stages.csv")):
+            line = Text.assemble((f"{label:<9}", "dim"), str(out / file))
+            console.print(line, soft_wrap=True)
+
+
+def _system(name: str, colour: dict[str, int]) -> Text:
+    """A system's name in its colour; `Text`, so that brackets in a name are no markup."""
+    return Text(name, style="bold " + STYLES[colour[name] % len(STYLES)], overflow="fold")
+
+
+def _by_rate(
+    protocol: Protocol, name: str, paper: PaperFigures | None, colour: dict[str, int], width: int
+) -> Iterator[Table]:
+    """A table per system; rates that don't fit side by side go on in a further one."""
+    columns = rows.by_rate(protocol, name, paper, colour)
+    rates: list[str] = columns["rates"]
+    for group in columns["groups"]:
+        lines: list[tuple[str, str, list[str]]] = []
+        for row in group["rows"]:
+            lines.append((row["label"], "", row["ours"]))
+            if row["paper"]:
+                lines.append(("  paper", "dim", row["paper"]))
+        widest = max(len(cell) for _, _, cells in (*lines, ("", "", rates)) for cell in cells)
+        at_once = max(1, (width - LABELS_WIDTH - 2) // (widest + 2))
+        for start in range(0, len(rates), at_once):
+            table = Table(
+                box=SIMPLE_HEAD,
+                title=_system(group["name"], colour) if start == 0 else None,
+                title_justify="left",
+                pad_edge=False,
+                show_edge=False,
+            )
+            table.add_column("slice rate", min_width=LABELS_WIDTH)
+            for rate in rates[start : start + at_once]:
+                table.add_column(rate, justify="right", no_wrap=True, min_width=widest)
+            for label, style, cells in lines:
+                table.add_row(label, *cells[start : start + at_once], style=style)
+            yield table
+
+
+def _totals(
+    report: Report, name: str, protocol: Protocol, paper: PaperFigures | None, colour: dict[str, int]
+) -> Table:
+    one_pass = summary.full_pass(report, protocol)
+    table = Table(
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        title=Text("in all", style="bold"),
+        title_justify="left",
+    )
+    table.add_column("system", overflow="fold", min_width=12)
+    for heading in (
+        "kept",
+        "params\nheld",
+        "FLOPs\nin total",
+        "FLOPs per\nkept item",
+        "full\npasses",
+        "time",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for system in protocol["systems"]:
+        row = rows.compared(system, protocol, name, one_pass, colour)
+        table.add_row(_system(system["name"], colour), *_cells(row, row["total"], row["seconds"]))
+    for printed in rows.printed_totals(paper):
+        cells = _cells(printed, figures.MISSING, figures.MISSING)
+        table.add_row(f"paper: {printed['name']}", *cells, style="dim")
+    return table
+
+
+def _cells(row: dict[str, Any], total: str, seconds: str) -> list[str]:
+    return [row["share"], row["params"], total, row["per_item"], row["passes"], seconds]
