@@ -70,7 +70,7 @@ def curves_svg(curves: Curves) -> str:
     _room_above_and_below(axes, curves)
     if curves.end_values:
         _write_ends(axes, curves)
-    return _svg(figure, repr(curves))
+    return _svg(figure)
 
 
 def bars_svg(
@@ -91,15 +91,16 @@ def bars_svg(
     _style(axes, x_label, y_label, ticks, percent=True)
     highest = max((v for values in groups for v in values if v is not None), default=0.0)
     axes.set_ylim(0, 1.12 * highest or 0.01)
-    return _svg(figure, repr((groups, colours, ticks, x_label, y_label)))
+    return _svg(figure)
 
 
 def _canvas() -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.3, 3.05), layout="constrained")
+    figure = Figure(figsize=(4.3, 3.05))
     figure.patch.set_visible(False)
-    axes = figure.add_subplot()
+    # fixed margins: room for "92.25%" at the left and for values written at the right end of lines
+    axes = figure.add_axes((0.17, 0.15, 0.7, 0.82))
     axes.patch.set_visible(False)
     return figure, axes
 
@@ -171,15 +172,12 @@ def _write_ends(axes: "Axes", curves: Curves) -> None:
         )
 
 
-def _svg(figure: "Figure", salt: str) -> str:
-    """The drawing as an `<svg>` element: text as text, colours as CSS variables, nothing points outside it.
-
-    `salt` keeps the ids of one drawing apart from those of the others on the page, the same at every run.
-    """
+def _svg(figure: "Figure") -> str:
+    """The drawing as an `<svg>` element: text as text, colours as CSS variables, no link to outside."""
     from matplotlib import rc_context
 
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "slicerank"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -192,3 +190,8 @@ def _svg(figure: "Figure", salt: str) -> str:
     for code, variable in _VARIABLES.items():
         svg = svg.replace(code, variable)
     return re.sub(r"\s*\n\s*", "\n", svg).strip()
+
+
+def numbered(svg: str, number: int) -> str:
+    """The drawing with ids of its own, so that several can stand on one page."""
+    return re.sub(r'(\bid="|#)(?=[mpc][0-9a-f]{10}\b)', rf"\g<1>d{number}-", svg)

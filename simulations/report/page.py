@@ -1,8 +1,11 @@
 """`report.html`, one self-contained page: the report as words and cells, which `page.html` lays out."""
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from simulations.report import figures, heatmap, rows, summary
+from simulations.report.charts import numbered
 from simulations.report.drawings import Drawing, colours, protocol_drawings, training_drawings
 from simulations.report.schema import Protocol, Report
 
@@ -27,6 +30,7 @@ def page_context(report: Report) -> dict[str, Any]:
     first = summary.main_protocol(report)
     paper = report.get("paper")
     training = report.get("training")
+    ids = count()
     return {
         "title": summary.title(report),
         "headline": summary.headline(report),
@@ -35,10 +39,10 @@ def page_context(report: Report) -> dict[str, Any]:
         "one_pass": figures.large(summary.full_pass(report, report["protocols"][first])),
         "cards": _cards(report, first, colour),
         "protocols": [
-            _protocol(report, name, protocol, colour) for name, protocol in report["protocols"].items()
+            _protocol(report, name, protocol, colour, ids) for name, protocol in report["protocols"].items()
         ],
         "paper": paper,
-        "training": [_drawing(d) for d in training_drawings(training)] if training else [],
+        "training": [_drawing(d, ids) for d in training_drawings(training)] if training else [],
         "command": report["command"],
         "facts": _facts(report),
         "denominator": heatmap.DENOMINATOR,
@@ -65,7 +69,9 @@ def _cards(report: Report, name: str, colour: dict[str, int]) -> list[dict[str, 
     return cards
 
 
-def _protocol(report: Report, name: str, protocol: Protocol, colour: dict[str, int]) -> dict[str, Any]:
+def _protocol(
+    report: Report, name: str, protocol: Protocol, colour: dict[str, int], ids: Iterator[int]
+) -> dict[str, Any]:
     paper = report.get("paper") if name == "paper" else None
     one_pass = summary.full_pass(report, protocol)
     return {
@@ -78,7 +84,7 @@ def _protocol(report: Report, name: str, protocol: Protocol, colour: dict[str, i
             rows.compared(system, protocol, name, one_pass, colour) for system in protocol["systems"]
         ],
         "printed": rows.printed_totals(paper),
-        "drawings": [_drawing(d) for d in protocol_drawings(protocol, colour, paper)],
+        "drawings": [_drawing(d, ids) for d in protocol_drawings(protocol, colour, paper)],
         "table4": rows.by_rate(protocol, name, paper, colour) if paper else None,
         "losses": rows.losses(protocol, name, colour),
         "systems": [rows.per_stage(system, protocol, name, colour) for system in protocol["systems"]],
@@ -86,12 +92,12 @@ def _protocol(report: Report, name: str, protocol: Protocol, colour: dict[str, i
     }
 
 
-def _drawing(drawing: Drawing) -> dict[str, Any]:
+def _drawing(drawing: Drawing, ids: Iterator[int]) -> dict[str, Any]:
     """The SVG is marked as safe, since no text of the report enters it; the template escapes the rest."""
     from markupsafe import Markup
 
     return {
-        "svg": Markup(drawing.svg),
+        "svg": Markup(numbered(drawing.svg, next(ids))),
         "caption": drawing.caption,
         "words": drawing.words,
         "legend": drawing.legend,

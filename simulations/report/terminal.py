@@ -16,6 +16,8 @@ from simulations.report.schema import Protocol, Report
 
 STYLES = ["blue", "yellow", "green", "magenta", "red", "cyan"]
 LABELS_WIDTH = 18
+GAP = 3  # between columns
+TOTALS_WIDTH = 72  # below it the totals break inside numbers rather than lose digits
 
 
 def terminal_table(report: Report, console: Console, out: Path | None = None) -> None:
@@ -30,7 +32,7 @@ def terminal_table(report: Report, console: Console, out: Path | None = None) ->
         for table in _by_rate(protocol, name, paper, colour, console.width):
             console.print(table)
             console.print()
-        console.print(_totals(report, name, protocol, paper, colour))
+        console.print(_totals(report, name, protocol, paper, colour, console.width))
         if paper is not None:
             console.print(Text(f"paper: {paper['setting']}. {paper['source']}.", style="dim"))
     if out is not None:
@@ -58,7 +60,7 @@ def _by_rate(
             if row["paper"]:
                 lines.append(("  paper", "dim", row["paper"]))
         widest = max(len(cell) for _, _, cells in (*lines, ("", "", rates)) for cell in cells)
-        at_once = max(1, (width - LABELS_WIDTH - 2) // (widest + 2))
+        at_once = max(1, (width - LABELS_WIDTH) // (widest + GAP))
         for start in range(0, len(rates), at_once):
             table = Table(
                 box=SIMPLE_HEAD,
@@ -76,7 +78,12 @@ def _by_rate(
 
 
 def _totals(
-    report: Report, name: str, protocol: Protocol, paper: PaperFigures | None, colour: dict[str, int]
+    report: Report,
+    name: str,
+    protocol: Protocol,
+    paper: PaperFigures | None,
+    colour: dict[str, int],
+    width: int,
 ) -> Table:
     one_pass = summary.full_pass(report, protocol)
     table = Table(
@@ -95,7 +102,7 @@ def _totals(
         "full\npasses",
         "time",
     ):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold", no_wrap=width >= TOTALS_WIDTH)
     for system in protocol["systems"]:
         row = rows.compared(system, protocol, name, one_pass, colour)
         table.add_row(_system(system["name"], colour), *_cells(row, row["total"], row["seconds"]))

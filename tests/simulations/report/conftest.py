@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from simulations.paper import paper_figures
+from simulations.report import validate_report
+from simulations.report.page import render_page
 
 RATES = [0.375, 0.5, 0.625, 0.75, 0.875, 1.0]
 LAYERS = [
@@ -201,6 +203,12 @@ def smallest(name: str = "only") -> dict[str, Any]:
         "flops_convention": "one multiply-add = 1",
         "protocols": {"ranking": {"systems": [system]}},
     }
+
+
+@pytest.fixture(scope="session")
+def page_html() -> str:
+    """The page of the full report, drawn once."""
+    return render_page(validate_report(build()))
 
 
 @pytest.fixture

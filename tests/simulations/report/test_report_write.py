@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from simulations.report import ReportError, check_out, machine, versions, write_report
+from simulations.report import ReportError, check_out, machine, validate_report, versions, write_report
+from simulations.report.tables import inclusion_csv, stages_csv
 
 WEIRD = [
     "<script>alert(1)</script>",
@@ -25,11 +26,11 @@ WEIRD = [
 ]
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text())))
+def _rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_files(report: dict[str, Any], tmp_path: Path) -> None:
+def test_files(report: dict[str, Any], page_html: str, tmp_path: Path) -> None:
     written = write_report(report, tmp_path / "new" / "out")
     assert [p.name for p in written] == [
         "report.json",
@@ -42,10 +43,18 @@ def test_files(report: dict[str, Any], tmp_path: Path) -> None:
     ]
     assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == sorted(p.name for p in written)
     assert json.loads(written[0].read_text()) == report
+    assert written[1].read_text() == page_html  # the same report gives the same page
+    assert len(_rows(written[2].read_text())) == 2 * 3 * 6
+    assert len(_rows(written[3].read_text())) == 3 * (6 * 7 // 2)
+    for path in written[4:]:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 500
+            assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 50
 
 
-def test_stages_csv_has_every_stage_unrounded(report: dict[str, Any], tmp_path: Path) -> None:
-    rows = _rows(write_report(report, tmp_path)[2])
+def test_stages_csv_has_every_stage_unrounded(report: dict[str, Any]) -> None:
+    rows = _rows(stages_csv(validate_report(report)))
     assert len(rows) == 2 * 3 * 6
     last = report["protocols"]["retrieval"]["systems"][2]["stages"][5]
     found = next(
@@ -58,24 +67,15 @@ def test_stages_csv_has_every_stage_unrounded(report: dict[str, Any], tmp_path: 
     assert found["mode"] == "fresh"
 
 
-def test_inclusion_csv_names_narrow_and_wide(report: dict[str, Any], tmp_path: Path) -> None:
+def test_inclusion_csv_names_narrow_and_wide(report: dict[str, Any]) -> None:
     report["protocols"]["paper"]["systems"][0]["inclusion"]["matrix"][1][4] = None
     report["protocols"]["paper"]["systems"][0]["inclusion"]["matrix"][4][1] = None
-    rows = _rows(write_report(report, tmp_path)[3])
+    rows = _rows(inclusion_csv(validate_report(report)))
     assert len(rows) == 3 * (6 * 7 // 2)  # retrieval has none
     assert all(float(r["narrower_rate"]) <= float(r["wider_rate"]) for r in rows)
     cells = {(r["system"], r["narrower_rate"], r["wider_rate"]): r["inclusion"] for r in rows}
     assert cells["sliced-nested", "0.5", "0.875"] == ""
     assert float(cells["separate", "0.375", "1.0"]) == 0.575
-
-
-def test_heatmaps_are_png_pictures_that_fit_their_rates(report: dict[str, Any], tmp_path: Path) -> None:
-    for path in write_report(report, tmp_path)[4:]:
-        with Image.open(path) as picture:
-            assert picture.format == "PNG"
-            assert min(picture.size) > 500
-            # the upper right cell (widest with itself) is dark: colours are not washed out to a constant
-            assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 50
 
 
 @pytest.mark.parametrize("name", WEIRD)
@@ -89,15 +89,19 @@ def test_any_name_can_be_written(
 
 
 def test_names_that_make_the_same_file_name_get_files_of_their_own(
-    report: dict[str, Any], tmp_path: Path
+    smallest_report: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    systems = report["protocols"]["paper"]["systems"]
-    systems[0]["name"], systems[1]["name"] = "a b", "A-b"
+    report = smallest_report()
+    only = report["protocols"]["ranking"]["systems"][0]
+    report["protocols"]["ranking"]["systems"] = [only | {"name": n} for n in ("a b", "A-b", "c")]
     names = [p.name for p in write_report(report, tmp_path)[4:]]
-    assert names == ["inclusion-paper-a-b.png", "inclusion-paper-a-b-2.png", "inclusion-paper-separate.png"]
+    assert names == ["inclusion-ranking-a-b.png", "inclusion-ranking-a-b-2.png", "inclusion-ranking-c.png"]
 
 
-def test_a_bad_report_leaves_the_folder_as_it_was(report: dict[str, Any], tmp_path: Path) -> None:
+def test_a_bad_report_leaves_the_folder_as_it_was(
+    smallest_report: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    report = smallest_report()
     write_report(report, tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     del report["seed"]
@@ -107,8 +111,9 @@ def test_a_bad_report_leaves_the_folder_as_it_was(report: dict[str, Any], tmp_pa
 
 
 def test_a_failed_write_keeps_the_old_file_and_no_temporary(
-    report: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smallest_report: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    report = smallest_report()
     write_report(report, tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
@@ -121,19 +126,16 @@ def test_a_failed_write_keeps_the_old_file_and_no_temporary(
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_writing_twice_gives_the_same_bytes(report: dict[str, Any], tmp_path: Path) -> None:
-    first = {p.name: p.read_bytes() for p in write_report(report, tmp_path / "a")}
-    assert {p.name: p.read_bytes() for p in write_report(report, tmp_path / "b")} == first
-
-
-def test_a_file_in_the_place_of_the_folder_is_refused(report: dict[str, Any], tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    smallest_report: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
     taken = tmp_path / "taken"
     taken.write_text("mine")
     for out in (taken, taken / "below"):
         with pytest.raises(ReportError, match=r"writable folder, got .*taken.*--out"):
             check_out(out)
         with pytest.raises(ReportError, match="--out"):
-            write_report(report, out)
+            write_report(smallest_report(), out)
     assert taken.read_text() == "mine"
 
 
@@ -155,17 +157,17 @@ def test_check_out_makes_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> 
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
-def test_versions_and_machine_fit_the_contract(report: dict[str, Any], tmp_path: Path) -> None:
+def test_versions_and_machine_fit_the_contract(report: dict[str, Any]) -> None:
     report["versions"], report["machine"] = versions(), machine()
     assert {"python", "torch", "numpy", "polars", "slicerank"} <= set(report["versions"])
     assert report["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert report["machine"]["cores"] >= 1
     assert report["machine"]["threads"] >= 1
     assert os.uname().nodename not in json.dumps(report["machine"]).split('"')
-    write_report(report, tmp_path)
+    validate_report(report)
 
 
 def test_importing_the_package_leaves_matplotlib_and_torch_alone() -> None:
-    code = "import sys, simulations.report; print([m for m in ('matplotlib', 'torch', 'jinja2') if m in sys.modules])"
+    code = "import sys, simulations.report; print({'matplotlib', 'torch', 'jinja2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"
