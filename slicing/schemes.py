@@ -31,16 +31,14 @@ class Scheme(Protocol):
 class Plain:
     """The usual step of a plain module: ``criterion(model(x), y)``. For the separate baselines.
 
-    On a sliced network it trains the full rate with ``rate=1.0``, so no width is left to the network's
-    default.
+    A sliced network is trained at its full rate alone.
     """
 
     criterion: Criterion = field(default_factory=CrossEntropy)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The loss of one forward pass."""
-        scores = model(x, rate=1.0) if hasattr(model, "rates") else model(x)
-        return self.criterion(scores, y)
+        return self.criterion(model(x), y)
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,11 @@ def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
 
 def test_views_and_shared_memory_are_stored_whole(tmp_path: Path) -> None:
     base = torch.arange(12.0).reshape(3, 4)
-    save_tensors(tmp_path / "a", {"base": base, "view": base.T, "slice": base[:, 1:3]}, {}, "thing")
+    save_tensors(
+        tmp_path / "a", {"base": base, "same": base, "view": base.T, "slice": base[:, 1:3]}, {}, "thing"
+    )
     tensors, _ = load_tensors(tmp_path / "a", "thing")
+    assert torch.equal(tensors["same"], base)
     assert torch.equal(tensors["view"], base.T)
     assert torch.equal(tensors["slice"], base[:, 1:3])
 

@@ -164,6 +164,15 @@ class TestJoint:
         assert torch.allclose(plain.scores.grad[3], distilled.scores.grad[3])
         assert not torch.allclose(plain.scores.grad[0], distilled.scores.grad[0])
 
+    def test_no_gradient_reaches_the_widest_whatever_the_distillation(self) -> None:
+        table = Table()
+        scheme = Joint(
+            weights=(1, 1, 1, 0), distill=1.0, distillation=lambda s, target: (s - target).pow(2).mean()
+        )
+        scheme.loss(table, X, Y, generator()).backward()
+        assert table.scores.grad is not None
+        assert table.scores.grad[3].abs().sum() == 0
+
     def test_other_criteria_plug_in(self) -> None:
         table = Table()
         expected = table.scores.pow(2).mean().item()
@@ -226,6 +235,25 @@ class TestSandwich:
         assert counts[0.2] == counts[1.0] == 600
         assert sum(counts.values()) == 4 * 600
         assert all(counts[rate] / 600 == pytest.approx(2 / 3, abs=0.07) for rate in (0.4, 0.6, 0.8))
+
+    def test_no_gradient_reaches_the_widest_whatever_the_distillation(self) -> None:
+        table = Table()
+        scheme = Sandwich(
+            criterion=lambda scores, y: scores.sum() * 0,
+            distillation=lambda s, target: (s - target).pow(2).mean(),
+        )
+        scheme.loss(table, X, Y, generator()).backward()
+        assert table.scores.grad is not None
+        assert table.scores.grad[3].abs().sum() == 0
+
+    def test_middles_come_from_the_generator_alone(self) -> None:
+        def drawn(seed: int) -> list[float | str]:
+            table, draws = Table((0.2, 0.4, 0.6, 0.8, 1.0)), generator(seed)
+            for _ in range(20):
+                Sandwich(middles=1).loss(table, X, Y, draws)
+            return table.run
+
+        assert drawn(0) == drawn(0) != drawn(1)
 
     def test_few_rates(self) -> None:
         one, two = Table((1.0,)), Table((0.5, 1.0))

@@ -422,8 +422,8 @@ class TestConfig:
 
     def test_steps_divide_by_10_after_half_and_three_quarters(self) -> None:
         config = dataclasses.replace(CONFIG, schedule="step", warmup=0.0)
-        rates = [learning_rate_at(config, step, 8) for step in range(8)]
-        assert rates == pytest.approx([0.1] * 4 + [0.01] * 2 + [0.001] * 2)
+        rates = [learning_rate_at(config, step, 16) for step in range(16)]
+        assert rates == pytest.approx([0.1] * 8 + [0.01] * 4 + [0.001] * 4)
 
     def test_biases_and_normalisation_scales_do_not_decay(self) -> None:
         model = plain()
