@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cascade.checks import NotFiniteError, Scored, checked
 from cascade.errors import CascadeError
-from cascade.keep import KeepRule, PointwiseRule, RankedRule, Ranking
-from cascade.order import order_within, places
+from cascade.filtering import rank_and_filter
+from cascade.keep import KeepRule, PointwiseRule
 from cascade.scorer import Mode, Scorer, Session
 
 
@@ -88,7 +88,7 @@ def run_batch(
         else:
             assert query is not None
             assert rank is not None
-            stays, place = _rank(rule, scored, query[here], sizes)
+            stays, place = rank_and_filter(rule, scored.scores, scored.hits, query[here], sizes)
             rank[here] = place + 1
         survivors = np.flatnonzero(stays)
         tallies[stage].candidates_out += len(survivors)
@@ -142,25 +142,3 @@ def tally(total: Tally, scored: Scored, seconds: float) -> None:
     total.flops += scored.flops * n
     total.seconds += seconds
     total.modes[scored.mode] += n
-
-
-def _rank(
-    rule: KeepRule, scored: Scored, query: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """(n,) whether each candidate stays, and its 0-based place in its query: those that stay first."""
-    originals = sizes
-    sizes = np.bincount(query, minlength=len(originals))
-    stays = np.empty(len(query), dtype=bool)
-    if isinstance(rule, PointwiseRule):
-        stays[:] = rule.kept(scored.scores, scored.hits)
-        order = order_within(2 * query + ~stays, scored.scores)
-        place = places(sizes)
-    else:
-        assert isinstance(rule, RankedRule)
-        order = order_within(query, scored.scores)
-        place = places(sizes)
-        counts = rule.counts(Ranking(scored.scores[order], sizes, originals))
-        stays[order] = place < np.repeat(counts, sizes)
-    at = np.empty(len(query), dtype=np.int64)
-    at[order] = place
-    return stays, at

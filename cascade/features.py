@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,10 +36,12 @@ def feature_matrix(frame: pl.DataFrame, features: str | Sequence[str]) -> NDArra
 
 
 def _stacked(column: pl.Series) -> NDArray[Any]:
+    if column.null_count():
+        raise CascadeError(f"feature column {column.name!r} must have no nulls, got {column.null_count()}")
     if isinstance(column.dtype, pl.Array):
-        return column.to_numpy().reshape(len(column), -1)
+        return column.to_numpy().reshape(len(column), math.prod(column.dtype.shape))
     lengths = column.list.len().unique().to_list()
-    if len(lengths) > 1 or None in lengths:
+    if len(lengths) > 1:
         raise CascadeError(
             f"feature column {column.name!r} must hold lists of one length, got lengths {lengths}"
         )

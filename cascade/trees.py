@@ -81,7 +81,7 @@ class _PrefixSession:
         new = until - self._done
         if new <= 0:
             raise CascadeError(
-                f"stages must be asked for in rising order, got stage {stage} after {self._done} trees"
+                f"stages must be asked for in rising order, got stage {stage} after {self._done} iterations"
             )
         if len(self._matrix):  # LightGBM refuses an empty matrix
             self._sum = self._sum + scorer.booster.predict(

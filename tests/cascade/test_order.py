@@ -25,7 +25,7 @@ def test_sorts_by_group_then_score_descending_then_position(rows: list[tuple[int
 
 
 def test_near_ties_among_many_groups_are_settled_exactly() -> None:
-    # 2**20 groups leave 44 bits of the score: neighbours in the last bit share a key and must still be told apart
+    # 2**20 groups leave 44 bits of the score, so neighbours in the last bit share a key
     rng = np.random.default_rng(0)
     groups = np.sort(rng.integers(0, 2**20, 5000))
     scores = 1 + rng.integers(0, 4, 5000) * np.finfo(float).eps
