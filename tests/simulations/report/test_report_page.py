@@ -147,6 +147,26 @@ def test_heatmaps_carry_numbers_denominator_and_the_paper_s(page: Page) -> None:
     assert "share of the wider model's errors that the narrower model makes too" in page.text
 
 
+def test_heatmaps_rise_away_from_the_lower_left_corner(page: Page) -> None:
+    widest = page.rows.index(["1.000", "0.575", "0.583", "0.591", "0.599", "0.607", "1.000"])
+    narrowest = page.rows.index(["0.375", "1.000", "0.607", "0.599", "0.591", "0.583", "0.575"])
+    assert narrowest == widest + 5
+    assert page.rows[narrowest + 1][1:] == ["0.375", "0.500", "0.625", "0.750", "0.875", "1.000"]
+
+
+def test_drawings_take_the_colours_of_the_page(page_html: str) -> None:
+    assert "#a1b2" not in page_html
+    drawing = page_html[page_html.index("<svg") : page_html.index("</svg>")]
+    for variable in ("--s0", "--s1", "--s2", "--muted", "--grid", "--card"):
+        assert f"var({variable})" in drawing
+    assert "#" not in drawing.replace('"#', "").replace("(#", "")
+
+
+def test_the_paper_s_curves_are_dashed(report: dict[str, Any], page_html: str) -> None:
+    assert page_html.count("stroke-dasharray") == 2 * 2  # recall and precision, for each of its two systems
+    assert page_html.count("as printed") == 2 * 2
+
+
 def test_drawings_have_words(page: Page) -> None:
     words = [attrs["aria-label"] or "" for _, attrs in page.elements if attrs.get("role") == "img"]
     assert len(words) == 3 + 3 + 2  # two protocols; training loss, one validation

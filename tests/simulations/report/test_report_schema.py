@@ -157,8 +157,9 @@ def test_inclusion_must_be_symmetric(refused: Callable[[str, object], str]) -> N
     assert "[3][2]" in refused("protocols.paper.systems[0].inclusion.matrix[3][2]", 0.5)
 
 
-def test_inclusion_must_be_square(refused: Callable[[str, object], str]) -> None:
-    assert "6 x 6" in refused("protocols.paper.systems[0].inclusion.matrix", [[1.0]])
+@pytest.mark.parametrize("matrix", [[[1.0]] * 6, [[1.0] * 6] * 5])
+def test_inclusion_must_be_square(refused: Callable[[str, object], str], matrix: list[list[float]]) -> None:
+    assert "6 x 6" in refused("protocols.paper.systems[0].inclusion.matrix", matrix)
 
 
 def test_inclusion_rates_must_rise(refused: Callable[[str, object], str]) -> None:
@@ -173,7 +174,7 @@ def test_paper_needs_a_figure_per_rate(refused: Callable[[str, object], str]) ->
 
 @pytest.mark.parametrize("value", [{1: 2}, {"a": object()}, {"a": [math.nan]}, {"a": np.float64("inf")}])
 def test_extra_fields_must_fit_into_json(refused: Callable[[str, object], str], value: object) -> None:
-    assert "machine.extra" in refused("machine.extra", value)
+    assert "data.extra" in refused("data.extra", value)
 
 
 @pytest.mark.parametrize("value", [None, [], "report", 3])

@@ -56,6 +56,7 @@ def test_rates_that_do_not_fit_go_on_below(report: dict[str, Any], width: int) -
     text = _printed(report, width)
     for count in ("9,212", "8,987", "8,979", "8,541"):
         assert count in text
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
 
 
 def test_where_to_look_is_never_broken_over_lines(report: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from simulations.report.tables import inclusion_csv, stages_csv
 
 WEIRD = [
     "<script>alert(1)</script>",
-    "$x_1^{",
+    "$x_1^{$",
     "../../outside",
     "\N{CJK UNIFIED IDEOGRAPH-4E2D}\N{CJK UNIFIED IDEOGRAPH-6587}",
     "[red]a[/red]\n{{ 7 * 7 }}",
@@ -56,15 +56,15 @@ def test_files(report: dict[str, Any], page_html: str, tmp_path: Path) -> None:
 def test_stages_csv_has_every_stage_unrounded(report: dict[str, Any]) -> None:
     rows = _rows(stages_csv(validate_report(report)))
     assert len(rows) == 2 * 3 * 6
-    last = report["protocols"]["retrieval"]["systems"][2]["stages"][5]
+    last = report["protocols"]["retrieval"]["systems"][0]["stages"][5]
     found = next(
-        r for r in rows if (r["protocol"], r["system"], r["stage"]) == ("retrieval", "separate", "6")
+        r for r in rows if (r["protocol"], r["system"], r["stage"]) == ("retrieval", "sliced-nested", "6")
     )
     for field in ("rate", "flops", "flops_increment", "precision", "recall", "aggregate_recall", "seconds"):
         assert float(found[field]) == last[field]
     for field in ("params", "candidates_in", "candidates_out"):
         assert int(found[field]) == last[field]
-    assert found["mode"] == "fresh"
+    assert found["mode"] == "reuse"
 
 
 def test_inclusion_csv_names_narrow_and_wide(report: dict[str, Any]) -> None:
