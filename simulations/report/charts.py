@@ -48,7 +48,7 @@ class Curves:
 
 def curves_svg(curves: Curves) -> str:
     """Line charts; every line's last value is written at its end."""
-    figure, axes = _canvas()
+    figure, axes = _canvas(curves.end_values)
     for line in curves.lines:
         code = _SERIES[line.colour % COLOURS]
         axes.plot(
@@ -81,7 +81,7 @@ def bars_svg(
     y_label: str,
 ) -> str:
     """Grouped bars: `groups[s][k]` is the share of system s, in [0, 1], at tick k."""
-    figure, axes = _canvas()
+    figure, axes = _canvas(end_values=False)
     width = 0.78 / len(groups)
     for s, values in enumerate(groups):
         offset = (s - (len(groups) - 1) / 2) * width
@@ -94,13 +94,13 @@ def bars_svg(
     return _svg(figure)
 
 
-def _canvas() -> "tuple[Figure, Axes]":
+def _canvas(end_values: bool) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.3, 3.05))
     figure.patch.set_visible(False)
-    # fixed margins: room for "92.25%" at the left and for values written at the right end of lines
-    axes = figure.add_axes((0.17, 0.15, 0.7, 0.82))
+    # fixed margins: room for "92.25%" at the left and, where wanted, for values at the right end of lines
+    axes = figure.add_axes((0.15, 0.15, 0.72 if end_values else 0.83, 0.82))
     axes.patch.set_visible(False)
     return figure, axes
 

@@ -80,14 +80,12 @@ def _protocol(
         "text": summary.protocol_text(name),
         "headline": [] if name == summary.main_protocol(report) else summary.headline(report, name),
         "one_pass": figures.large(one_pass),
-        "comparison": [
-            rows.compared(system, protocol, name, one_pass, colour) for system in protocol["systems"]
-        ],
+        "comparison": [rows.compared(system, name, one_pass, colour) for system in protocol["systems"]],
         "printed": rows.printed_totals(paper),
         "drawings": [_drawing(d, ids) for d in protocol_drawings(protocol, colour, paper)],
         "table4": rows.by_rate(protocol, name, paper, colour) if paper else None,
         "losses": rows.losses(protocol, name, colour),
-        "systems": [rows.per_stage(system, protocol, name, colour) for system in protocol["systems"]],
+        "systems": [rows.per_stage(system, name, colour) for system in protocol["systems"]],
         "heatmaps": rows.heatmaps(protocol, paper),
     }
 

@@ -21,9 +21,7 @@ STAGE_COLUMNS = [
 ]
 
 
-def compared(
-    system: System, protocol: Protocol, name: str, one_pass: float, colour: dict[str, int]
-) -> dict[str, Any]:
+def compared(system: System, name: str, one_pass: float, colour: dict[str, int]) -> dict[str, Any]:
     """A system's row in the comparison: what it keeps, holds and costs."""
     last = system["stages"][-1]
     return {
@@ -32,7 +30,7 @@ def compared(
         "share": figures.percent(last["aggregate_recall"]),
         "width": 100 * (last["aggregate_recall"] or 0.0),
         "count": figures.whole(summary.kept(last, name)),
-        "of": figures.whole(summary.relevant(system, protocol, name)),
+        "of": figures.whole(summary.relevant(system, name)),
         "params": figures.large(system["params_held"]),
         "total": figures.large(system["flops_total"]),
         "per_item": figures.large(system["flops_per_kept_item"]),
@@ -123,7 +121,7 @@ def losses(protocol: Protocol, name: str, colour: dict[str, int]) -> dict[str, A
     """Which stage dropped how many relevant items; None where no system has any to lose."""
     rows: list[dict[str, Any]] = []
     for system in protocol["systems"]:
-        counts = summary.lost_counts(system, protocol, name)
+        counts = summary.lost_counts(system, name)
         shares = summary.losses(system)
         known = [s for s in shares if s is not None]
         rows.append(
@@ -146,13 +144,13 @@ def losses(protocol: Protocol, name: str, colour: dict[str, int]) -> dict[str, A
     return {"rows": rows, "ticks": summary.stage_ticks(protocol)}
 
 
-def per_stage(system: System, protocol: Protocol, name: str, colour: dict[str, int]) -> dict[str, Any]:
+def per_stage(system: System, name: str, colour: dict[str, int]) -> dict[str, Any]:
     """A system's own table, a row a stage."""
     stages = system["stages"]
     params = figures.millions(s["params"] for s in stages)
     cost = [s["flops"] for s in stages] + [s["flops_increment"] for s in stages]
     flops = figures.millions(cost)
-    lost, counts = summary.losses(system), summary.lost_counts(system, protocol, name)
+    lost, counts = summary.losses(system), summary.lost_counts(system, name)
     rows = []
     for k, stage in enumerate(stages):
         count = summary.kept(stage, name)
@@ -177,6 +175,7 @@ def per_stage(system: System, protocol: Protocol, name: str, colour: dict[str, i
         "name": system["name"],
         "colour": colour[system["name"]],
         "note": system.get("note"),
+        "precision": system.get("precision_definition"),
         "columns": STAGE_COLUMNS,
         "rows": rows,
         "seconds": figures.seconds(system["seconds_total"]),

@@ -39,7 +39,8 @@ class System(TypedDict):
     """One way to run the cascade.
 
     `flops_per_kept_item` is what an item that survives every stage has cost, None where none survives.
-    `inclusion` is None where errors of single models are not defined.
+    `inclusion` is None where errors of single models are not defined. `relevant` is the number of relevant
+    (query, item) pairs; `precision_definition` says what the stages' precision is under this protocol.
     """
 
     name: str
@@ -49,14 +50,15 @@ class System(TypedDict):
     seconds_total: float
     stages: list[Stage]
     inclusion: Inclusion | None
+    relevant: NotRequired[int]
+    precision_definition: NotRequired[str]
     note: NotRequired[str]
 
 
 class Protocol(TypedDict):
-    """The systems run under one protocol; `relevant` is the number of relevant (query, item) pairs."""
+    """The systems run under one protocol."""
 
     systems: list[System]
-    relevant: NotRequired[int]
 
 
 class Data(TypedDict):
@@ -113,8 +115,10 @@ def _candidates_fall(stage: Any, path: str) -> None:
 
 def _one_matrix_per_pair(inclusion: Any, path: str) -> None:
     rates, matrix = inclusion["rates"], inclusion["matrix"]
-    if any(a >= b for a, b in pairwise(rates)):
-        raise ReportError(f"report field {path}.rates must rise from narrow to wide, got {rates}; sort it")
+    if any(a > b for a, b in pairwise(rates)):
+        raise ReportError(
+            f"report field {path}.rates must not fall from narrow to wide, got {rates}; sort it"
+        )
     if len(matrix) != len(rates) or any(len(row) != len(rates) for row in matrix):
         raise ReportError(
             f"report field {path}.matrix must be {len(rates)} x {len(rates)}, a row and a column per rate, "
@@ -173,7 +177,7 @@ _SYSTEM = c.record(
         "stages": c.items(_STAGE),
         "inclusion": c.or_none(_INCLUSION),
     },
-    optional={"note": c.text},
+    optional={"relevant": c.count, "precision_definition": c.text, "note": c.text},
 )
 _PAPER = c.also(
     c.record(
@@ -222,7 +226,7 @@ _REPORT = c.record(
         "machine": c.mapping(c.json_value),
         "data": c.record({"name": c.text, "fingerprint": c.text, "candidates": c.count, "queries": c.count}),
         "flops_convention": c.text,
-        "protocols": c.mapping(c.record({"systems": c.items(_SYSTEM)}, optional={"relevant": c.count})),
+        "protocols": c.mapping(c.record({"systems": c.items(_SYSTEM)})),
     },
     optional={"paper": _PAPER, "training": c.items(_TRAINING), "full_pass_flops": c.amount},
 )

@@ -76,11 +76,11 @@ def kept(stage: Stage, protocol: str) -> int | None:
     return stage["candidates_out"] if protocol == "paper" else None
 
 
-def relevant(system: System, protocol: Protocol, name: str) -> int | None:
+def relevant(system: System, protocol: str) -> int | None:
     """How many relevant items enter the cascade; under the paper's protocol every one."""
-    if "relevant" in protocol:
-        return protocol["relevant"]
-    return system["stages"][0]["candidates_in"] if name == "paper" else None
+    if "relevant" in system:
+        return system["relevant"]
+    return system["stages"][0]["candidates_in"] if protocol == "paper" else None
 
 
 def losses(system: System) -> list[float | None]:
@@ -94,12 +94,12 @@ def losses(system: System) -> list[float | None]:
     return result
 
 
-def lost_counts(system: System, protocol: Protocol, name: str) -> list[int | None]:
+def lost_counts(system: System, protocol: str) -> list[int | None]:
     """The same as counts, where the report carries counts."""
     result: list[int | None] = []
-    before = relevant(system, protocol, name)
+    before = relevant(system, protocol)
     for stage in system["stages"]:
-        now = kept(stage, name)
+        now = kept(stage, protocol)
         result.append(None if before is None or now is None else before - now)
         before = now
     return result

@@ -104,7 +104,7 @@ def _totals(
     ):
         table.add_column(heading, justify="right", overflow="fold", no_wrap=width >= TOTALS_WIDTH)
     for system in protocol["systems"]:
-        row = rows.compared(system, protocol, name, one_pass, colour)
+        row = rows.compared(system, name, one_pass, colour)
         table.add_row(_system(system["name"], colour), *_cells(row, row["total"], row["seconds"]))
     for printed in rows.printed_totals(paper):
         cells = _cells(printed, figures.MISSING, figures.MISSING)

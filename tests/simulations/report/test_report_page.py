@@ -173,6 +173,10 @@ def test_drawings_have_words(page: Page) -> None:
     assert any("separate from 92.5% to 85.4%" in w for w in words)
 
 
+def test_precision_is_defined_where_the_report_defines_it(page: Page) -> None:
+    assert page.text.count("precision: |kept & relevant| / |kept|") == 3
+
+
 def test_reproduce_block(page: Page) -> None:
     assert "slicerank simulate cascade --data cifar10 --epochs 30" in page.text
     assert "sha256:6d958be0" in page.text

@@ -134,7 +134,7 @@ def test_a_missing_field_is_named_by_its_path(report: dict[str, Any], path: str)
         ("protocols.paper.systems[0].stages[0].candidates_in", np.int64(3), "int()"),
         ("protocols.paper.systems[0].flops_total", np.float32(3), "float()"),
         ("protocols.paper.systems[0].inclusion.matrix[0][1]", 1.2, "[0, 1]"),
-        ("protocols.paper.relevant", -1, "at least 0"),
+        ("protocols.paper.systems[0].relevant", -1, "at least 0"),
         ("training[0].history[3].loss", None, "finite"),
         ("training[0].history[3].validation", {"1.0": 88.0}, "[0, 1]"),
     ],
@@ -162,8 +162,8 @@ def test_inclusion_must_be_square(refused: Callable[[str, object], str], matrix:
     assert "6 x 6" in refused("protocols.paper.systems[0].inclusion.matrix", matrix)
 
 
-def test_inclusion_rates_must_rise(refused: Callable[[str, object], str]) -> None:
-    assert "must rise" in refused(
+def test_inclusion_rates_must_not_fall(refused: Callable[[str, object], str]) -> None:
+    assert "must not fall" in refused(
         "protocols.paper.systems[0].inclusion.rates", [1.0, 0.875, 0.75, 0.625, 0.5, 0.375]
     )
 

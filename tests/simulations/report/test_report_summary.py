@@ -59,8 +59,7 @@ def test_without_a_stated_full_pass_the_costliest_stage_stands_in(report: dict[s
 
 
 def test_losses_are_the_steps_of_aggregate_recall(report: dict[str, Any]) -> None:
-    protocol = report["protocols"]["paper"]
-    separate = protocol["systems"][2]
+    separate = report["protocols"]["paper"]["systems"][2]
     expected = [
         1 - 0.9251,
         0.9251 - 0.8974,
@@ -70,18 +69,18 @@ def test_losses_are_the_steps_of_aggregate_recall(report: dict[str, Any]) -> Non
         0.8607 - 0.8541,
     ]
     assert summary.losses(separate) == pytest.approx(expected)
-    counts = summary.lost_counts(separate, protocol, "paper")
+    counts = summary.lost_counts(separate, "paper")
     assert counts == [749, 277, 163, 122, 82, 66]
     assert sum(c for c in counts if c) == 10_000 - 8541
 
 
 def test_counts_of_the_paper_s_protocol_are_its_survivors(report: dict[str, Any]) -> None:
-    protocol = report["protocols"]["paper"]
-    del protocol["relevant"]
-    for stage in protocol["systems"][2]["stages"]:
+    separate = report["protocols"]["paper"]["systems"][2]
+    del separate["relevant"]
+    for stage in separate["stages"]:
         del stage["relevant_kept"]
-    assert summary.lost_counts(protocol["systems"][2], protocol, "paper") == [749, 277, 163, 122, 82, 66]
-    assert summary.lost_counts(protocol["systems"][2], protocol, "ranking") == [None] * 6
+    assert summary.lost_counts(separate, "paper") == [749, 277, 163, 122, 82, 66]
+    assert summary.lost_counts(separate, "ranking") == [None] * 6
 
 
 @pytest.mark.parametrize(
