@@ -24,7 +24,7 @@ class PaperInclusion(TypedDict):
 
     name: str
     beside: str
-    rates: list[float]
+    rates: list[float | None]
     matrix: list[list[float | None]]
 
 

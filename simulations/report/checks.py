@@ -109,9 +109,7 @@ def record(required: dict[str, Check], optional: dict[str, Check] | None = None)
         for name, check in required.items():
             where = f"{path}.{name}" if path else name
             if name not in value:
-                raise ReportError(
-                    f"report field {where} is missing; fields here: {', '.join(map(str, value))}"
-                )
+                raise ReportError(f"report field {where} is missing; fields here: {', '.join(map(str, value))}")
             check(value[name], where)
         for name, check in (optional or {}).items():
             if name in value:

@@ -34,9 +34,7 @@ def colours(protocols: Sequence[Protocol]) -> dict[str, int]:
     return {name: index for index, name in enumerate(names)}
 
 
-def protocol_drawings(
-    protocol: Protocol, colour: dict[str, int], paper: PaperFigures | None
-) -> list[Drawing]:
+def protocol_drawings(protocol: Protocol, colour: dict[str, int], paper: PaperFigures | None) -> list[Drawing]:
     """Aggregate recall by stage, precision against FLOPs, losses by stage; `paper` adds its printed figures.
 
     A drawing for which the protocol has no defined number is left out.
@@ -54,9 +52,7 @@ def protocol_drawings(
         if paper is not None and ticks == [figures.rate(r) for r in paper["rates"]]:
             shared = dashed
             for p, c in printed:
-                lines.append(
-                    Line(range(len(p["kept"])), [k / paper["items"] for k in p["kept"]], c, dashed=True)
-                )
+                lines.append(Line(range(len(p["kept"])), [k / paper["items"] for k in p["kept"]], c, dashed=True))
         svg = curves_svg(Curves(lines, "slice rate of the stage", "aggregate recall", ticks))
         drawings.append(
             Drawing(
@@ -114,8 +110,7 @@ def protocol_drawings(
 def training_drawings(runs: Sequence[TrainingRun]) -> list[Drawing]:
     """Loss by epoch over all runs; validation by epoch, a drawing for each run that measured it."""
     lines = [
-        Line([e["epoch"] for e in run["history"]], [e["loss"] for e in run["history"]], i)
-        for i, run in enumerate(runs)
+        Line([e["epoch"] for e in run["history"]], [e["loss"] for e in run["history"]], i) for i, run in enumerate(runs)
     ]
     words = "; ".join(f"{run['name']} ends at {run['history'][-1]['loss']:.3g}" for run in runs)
     drawings = [
@@ -151,9 +146,7 @@ def training_drawings(runs: Sequence[TrainingRun]) -> list[Drawing]:
     return drawings
 
 
-def _printed(
-    protocol: Protocol, colour: dict[str, int], paper: PaperFigures | None
-) -> list[tuple[PaperSystem, int]]:
+def _printed(protocol: Protocol, colour: dict[str, int], paper: PaperFigures | None) -> list[tuple[PaperSystem, int]]:
     """The paper's systems with the colour of the first of ours that each stands beside."""
     if paper is None:
         return []

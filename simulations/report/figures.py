@@ -1,6 +1,6 @@
 """How numbers are written, the same on the page, on the terminal and in the heatmaps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MISSING = "\N{EN DASH}"
 
@@ -18,6 +18,11 @@ def whole(value: float | None) -> str:
 def rate(value: float) -> str:
     """A slice rate with at least three decimals, as the paper writes it: 0.375, 1.000; 0.0625 stays whole."""
     return max(f"{value:.3f}", f"{value:.6f}".rstrip("0"), key=len)
+
+
+def stages(rates: Sequence[float | None]) -> list[str]:
+    """Names of stages: their slice rates; the number of a stage, from 1, that is not a slice of a network."""
+    return [f"stage {k + 1}" if r is None else rate(r) for k, r in enumerate(rates)]
 
 
 def decimals(values: Iterable[float | None]) -> int:

@@ -50,9 +50,7 @@ def _rgb(code: str) -> tuple[int, int, int]:
 
 
 def _luminance(code: str) -> float:
-    linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in _rgb(code))
-    ]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in _rgb(code))]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -87,7 +85,7 @@ def heatmap_png(inclusion: Inclusion, title: str) -> bytes:
 def _draw_cells(axes: "Axes", inclusion: Inclusion) -> None:
     from matplotlib.patches import Rectangle
 
-    labels = [figures.rate(r) for r in inclusion["rates"]]
+    labels = figures.stages(inclusion["rates"])
     n = len(labels)
     for i, row in enumerate(inclusion["matrix"]):
         for j, value in enumerate(row):

@@ -1,5 +1,6 @@
 """Rows of the page's tables, every number already written out."""
 
+import math
 from typing import Any
 
 from simulations.paper import PaperFigures, PaperSystem
@@ -57,17 +58,14 @@ def printed_totals(paper: PaperFigures | None) -> list[dict[str, str]]:
     ]
 
 
-def by_rate(
-    protocol: Protocol, name: str, paper: PaperFigures | None, colour: dict[str, int]
-) -> dict[str, Any]:
+def by_rate(protocol: Protocol, name: str, paper: PaperFigures | None, colour: dict[str, int]) -> dict[str, Any]:
     """The layout of the paper's Table 4: a column a rate, a group a system, the printed figures under ours.
 
     Columns are the rates of all systems and of the paper; a rate that a system uses at two stages has two.
+    Stages without a rate follow, by their numbers.
     """
     stages = [_by_occurrence(system["stages"]) for system in protocol["systems"]]
-    keys = sorted(
-        {key for mine in stages for key in mine} | {(r, 0) for r in (paper["rates"] if paper else [])}
-    )
+    keys = sorted({key for mine in stages for key in mine} | {(r, 0) for r in (paper["rates"] if paper else [])})
     groups = []
     for system, mine in zip(protocol["systems"], stages, strict=True):
         row = [mine.get(key) for key in keys]
@@ -92,20 +90,24 @@ def by_rate(
                 ],
             }
         )
-    return {"rates": [figures.rate(rate) for rate, _ in keys], "groups": groups}
+    return {
+        "rates": [f"stage {n + 1}" if rate == math.inf else figures.rate(rate) for rate, n in keys],
+        "groups": groups,
+    }
 
 
 def _by_occurrence(stages: list[Stage]) -> dict[tuple[float, int], Stage]:
     found: dict[tuple[float, int], Stage] = {}
-    for stage in stages:
+    for index, stage in enumerate(stages):
+        if stage["rate"] is None:
+            found[math.inf, index] = stage
+            continue
         again = sum(rate == stage["rate"] for rate, _ in found)
         found[stage["rate"], again] = stage
     return found
 
 
-def _printed_by_rate(
-    paper: PaperFigures, printed: PaperSystem, keys: list[tuple[float, int]]
-) -> dict[str, list[str]]:
+def _printed_by_rate(paper: PaperFigures, printed: PaperSystem, keys: list[tuple[float, int]]) -> dict[str, list[str]]:
     at = [summary.column_of(paper, rate) for rate, _ in keys]
     kept = [None if i is None else printed["kept"][i] for i in at]
     return {
@@ -151,12 +153,13 @@ def per_stage(system: System, name: str, colour: dict[str, int]) -> dict[str, An
     cost = [s["flops"] for s in stages] + [s["flops_increment"] for s in stages]
     flops = figures.millions(cost)
     lost, counts = summary.losses(system), summary.lost_counts(system, name)
+    names = figures.stages([stage["rate"] for stage in stages])
     rows = []
     for k, stage in enumerate(stages):
         count = summary.kept(stage, name)
         rows.append(
             {
-                "rate": figures.rate(stage["rate"]),
+                "rate": names[k],
                 "params": params[k],
                 "flops": flops[k],
                 "increment": flops[len(stages) + k],
@@ -185,9 +188,7 @@ def per_stage(system: System, name: str, colour: dict[str, int]) -> dict[str, An
 def heatmaps(protocol: Protocol, paper: PaperFigures | None) -> list[dict[str, Any]]:
     """Ours, then the paper's that stand beside them."""
     maps = [
-        _heatmap(s["name"], s["inclusion"], printed=False)
-        for s in protocol["systems"]
-        if s["inclusion"] is not None
+        _heatmap(s["name"], s["inclusion"], printed=False) for s in protocol["systems"] if s["inclusion"] is not None
     ]
     beside = [summary.inclusion_beside(paper, s["name"]) for s in protocol["systems"]]
     for printed in paper["inclusion"] if paper else []:
@@ -199,7 +200,7 @@ def heatmaps(protocol: Protocol, paper: PaperFigures | None) -> list[dict[str, A
 def _heatmap(name: str, inclusion: Any, printed: bool) -> dict[str, Any]:
     """Rows from the widest down, so that both axes rise away from the lower left corner."""
     matrix: Inclusion = inclusion
-    rates = [figures.rate(r) for r in matrix["rates"]]
+    rates = figures.stages(matrix["rates"])
     off = [v for i, row in enumerate(matrix["matrix"]) for v in row[:i] if v is not None]
     return {
         "name": name,

@@ -9,9 +9,12 @@ from simulations.report.errors import ReportError
 
 
 class Stage(TypedDict):
-    """One stage. `flops` and `flops_increment` are per candidate; shares in [0, 1], None where undefined."""
+    """One stage. `flops` and `flops_increment` are per candidate; shares in [0, 1], None where undefined.
 
-    rate: float
+    `rate` is None for a scorer that is not a slice of a network.
+    """
+
+    rate: float | None
     params: int
     flops: float
     flops_increment: float
@@ -26,12 +29,12 @@ class Stage(TypedDict):
 
 
 class Inclusion(TypedDict):
-    """Entry (i, j): of the errors of the wider of rates i and j, the share that the narrower makes too.
+    """Entry (i, j): of the errors of the wider of stages i and j, the share that the narrower makes too.
 
     The coefficient belongs to the pair: the matrix is symmetric. None where the wider model makes no error.
     """
 
-    rates: list[float]
+    rates: list[float | None]
     matrix: list[list[float | None]]
 
 
@@ -115,10 +118,9 @@ def _candidates_fall(stage: Any, path: str) -> None:
 
 def _one_matrix_per_pair(inclusion: Any, path: str) -> None:
     rates, matrix = inclusion["rates"], inclusion["matrix"]
-    if any(a > b for a, b in pairwise(rates)):
-        raise ReportError(
-            f"report field {path}.rates must not fall from narrow to wide, got {rates}; sort it"
-        )
+    known = [rate for rate in rates if rate is not None]
+    if any(a > b for a, b in pairwise(known)):
+        raise ReportError(f"report field {path}.rates must not fall from narrow to wide, got {rates}; sort it")
     if len(matrix) != len(rates) or any(len(row) != len(rates) for row in matrix):
         raise ReportError(
             f"report field {path}.matrix must be {len(rates)} x {len(rates)}, a row and a column per rate, "
@@ -140,18 +142,17 @@ def _figures_per_rate(paper: Any, path: str) -> None:
         columns |= {f"systems[{i}].{name}": system[name] for name in ("precision", "kept")}
     for name, column in columns.items():
         if len(column) != wanted:
-            raise ReportError(
-                f"report field {path}.{name} must have a figure per rate ({wanted}), got {len(column)}"
-            )
+            raise ReportError(f"report field {path}.{name} must have a figure per rate ({wanted}), got {len(column)}")
 
 
 _INCLUSION = c.also(
-    c.record({"rates": c.items(c.rate), "matrix": c.items(c.items(c.or_none(c.share)))}), _one_matrix_per_pair
+    c.record({"rates": c.items(c.or_none(c.rate)), "matrix": c.items(c.items(c.or_none(c.share)))}),
+    _one_matrix_per_pair,
 )
 _STAGE = c.also(
     c.record(
         {
-            "rate": c.rate,
+            "rate": c.or_none(c.rate),
             "params": c.count,
             "flops": c.amount,
             "flops_increment": c.amount,
@@ -211,9 +212,7 @@ _PAPER = c.also(
 _TRAINING = c.record(
     {
         "name": c.text,
-        "history": c.items(
-            c.record({"epoch": c.count, "loss": c.number}, optional={"validation": c.mapping(c.share)})
-        ),
+        "history": c.items(c.record({"epoch": c.count, "loss": c.number}, optional={"validation": c.mapping(c.share)})),
     },
     optional={"best_epoch": c.count},
 )

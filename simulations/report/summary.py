@@ -128,7 +128,7 @@ def stage_ticks(protocol: Protocol) -> list[str]:
     """Names of the stages: their rates where all systems share them, else their numbers."""
     rates = {tuple(stage["rate"] for stage in system["stages"]) for system in protocol["systems"]}
     if len(rates) == 1:
-        return [figures.rate(r) for r in next(iter(rates))]
+        return figures.stages(next(iter(rates)))
     return [f"stage {k + 1}" for k in range(max(map(len, rates)))]
 
 

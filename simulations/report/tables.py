@@ -25,7 +25,15 @@ STAGE_COLUMNS = [
     "seconds",
     "mode",
 ]
-INCLUSION_COLUMNS = ["protocol", "system", "narrower_rate", "wider_rate", "inclusion"]
+INCLUSION_COLUMNS = [
+    "protocol",
+    "system",
+    "narrower_stage",
+    "wider_stage",
+    "narrower_rate",
+    "wider_rate",
+    "inclusion",
+]
 
 
 def stages_csv(report: Report) -> str:
@@ -59,7 +67,7 @@ def stages_csv(report: Report) -> str:
 
 
 def inclusion_csv(report: Report) -> str:
-    """One row per protocol, system and pair of rates, each pair once, the diagonal included."""
+    """One row per protocol, system and pair of stages, each pair once, the diagonal included."""
     rows = []
     for name, protocol in report["protocols"].items():
         for system in protocol["systems"]:
@@ -69,7 +77,7 @@ def inclusion_csv(report: Report) -> str:
             rates = inclusion["rates"]
             for i, narrower in enumerate(rates):
                 for j in range(i, len(rates)):
-                    rows.append([name, system["name"], narrower, rates[j], inclusion["matrix"][i][j]])
+                    rows.append([name, system["name"], i + 1, j + 1, narrower, rates[j], inclusion["matrix"][i][j]])
     return _csv(INCLUSION_COLUMNS, rows)
 
 

@@ -57,9 +57,7 @@ def _heatmaps(report: Report) -> dict[str, bytes]:
             while file in files:
                 again += 1
                 file = f"{stem}-{again}.png"
-            files[file] = heatmap_png(
-                system["inclusion"], f"{system['name']} · {summary.protocol_title(name)}"
-            )
+            files[file] = heatmap_png(system["inclusion"], f"{system['name']} · {summary.protocol_title(name)}")
     return files
 
 

@@ -37,9 +37,7 @@ def _params(rate: float) -> int:
     return round(9_416_010 * rate**2)
 
 
-def _system(
-    name: str, precision: list[float], kept: list[int], overlap: float, fall: float
-) -> dict[str, Any]:
+def _system(name: str, precision: list[float], kept: list[int], overlap: float, fall: float) -> dict[str, Any]:
     stages, before, previous, total, seconds = [], 10_000, 0.0, 0.0, 0.0
     increments = []
     for k, rate in enumerate(RATES):
@@ -71,8 +69,7 @@ def _system(
         seconds += spent
         before, previous = kept[k], rate
     matrix = [
-        [1.0 if i == j else round(overlap - fall * abs(i - j), 3) for j in range(len(RATES))]
-        for i in range(len(RATES))
+        [1.0 if i == j else round(overlap - fall * abs(i - j), 3) for j in range(len(RATES))] for i in range(len(RATES))
     ]
     return {
         "name": name,
@@ -91,9 +88,7 @@ def _retrieval(system: dict[str, Any]) -> dict[str, Any]:
     before, stages = 100_000, []
     for stage in system["stages"]:
         out = round(stage["candidates_out"] * 1.07)
-        stages.append(
-            stage | {"candidates_in": before, "candidates_out": out, "recall": stage["precision"] - 0.01}
-        )
+        stages.append(stage | {"candidates_in": before, "candidates_out": out, "recall": stage["precision"] - 0.01})
         before = out
     total = sum(s["candidates_in"] * s["flops_increment"] for s in stages)
     definition = "|kept & relevant| / |kept|"

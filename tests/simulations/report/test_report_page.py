@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from simulations.report import validate_report
 from simulations.report.heatmap import INK, PAPER, RAMP, UNDEFINED, colour, ink
 from simulations.report.page import render_page
 
@@ -84,9 +85,7 @@ def test_every_reference_inside_a_drawing_has_its_one_target(page: Page) -> None
 
 def test_the_top_says_what_came_out_and_the_convention(page: Page) -> None:
     top = page.text[: page.text.index("Reproduce")]
-    assert "sliced-nested keeps 89.8% of the items through 6 stages at 0.61 full passes" in " ".join(
-        top.split()
-    )
+    assert "sliced-nested keeps 89.8% of the items through 6 stages at 0.61 full passes" in " ".join(top.split())
     assert "FLOPs: one multiply-add = 1" in top
 
 
@@ -206,9 +205,7 @@ def test_text_of_the_report_is_escaped(smallest_report: Callable[..., dict[str, 
     report = smallest_report()
     report["protocols"]["ranking"]["systems"][0][field] = attack
     report["data"]["name"] = report["machine"]["cpu"] = report["command"] = attack
-    report["training"] = [
-        {"name": attack, "history": [{"epoch": 1, "loss": 1.0, "validation": {attack: 0.5}}]}
-    ]
+    report["training"] = [{"name": attack, "history": [{"epoch": 1, "loss": 1.0, "validation": {attack: 0.5}}]}]
     page = Page(render_page(report))  # type: ignore[arg-type]
     assert not {"script", "img"} & {tag for tag, _ in page.elements}
     assert page.open == []
@@ -236,6 +233,17 @@ def test_systems_with_unlike_stages(report: dict[str, Any]) -> None:
     page = Page(render_page(report))  # type: ignore[arg-type]
     assert page.open == []
     assert "stage 6" in page.text
+
+
+def test_stages_that_are_no_slices_go_by_their_numbers(report: dict[str, Any]) -> None:
+    report["protocols"] = {"ranking": {"systems": report["protocols"]["paper"]["systems"][:1]}}
+    system = report["protocols"]["ranking"]["systems"][0]
+    for stage in system["stages"]:
+        stage["rate"] = None
+    system["inclusion"]["rates"] = [None] * 6
+    page = Page(render_page(validate_report(report)))
+    assert [r[0] for r in page.rows if len(r) == 11] == ["rate", *(f"stage {k}" for k in range(1, 7))]
+    assert ["", *(f"stage {k}" for k in range(1, 7))] in page.rows
 
 
 def test_many_systems_reuse_colours(report: dict[str, Any]) -> None:

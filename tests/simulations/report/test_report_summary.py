@@ -37,9 +37,7 @@ def test_headline_follows_the_data(report: dict[str, Any]) -> None:
 
 
 def test_headline_of_one_stage_with_nothing_relevant(smallest_report: Callable[..., dict[str, Any]]) -> None:
-    assert _sentence(smallest_report()) == (
-        "On tiny (1 candidate, 1 query), only had no relevant items to keep."
-    )
+    assert _sentence(smallest_report()) == ("On tiny (1 candidate, 1 query), only had no relevant items to keep.")
 
 
 def test_headline_speaks_of_the_paper_s_protocol_first(report: dict[str, Any]) -> None:

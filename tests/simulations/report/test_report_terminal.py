@@ -69,6 +69,26 @@ def test_without_the_paper(report: dict[str, Any]) -> None:
     assert "paper:" not in _printed(report, 100)
 
 
+def test_stages_without_a_rate_and_rates_used_twice(report: dict[str, Any]) -> None:
+    stages = report["protocols"]["paper"]["systems"][0]["stages"]
+    stages[1]["rate"] = stages[0]["rate"]
+    stages[5]["rate"] = None
+    text = _printed(report, 120)
+    assert _row(text, "slice rate")[2:4] == ["0.375", "0.375"]
+    assert _row(text, "slice rate")[-2:] == ["stage", "6"]
+    dash = "\N{EN DASH}"
+    assert _row(text, "items kept")[2:] == [
+        "9,212",
+        "9,087",
+        dash,
+        "9,033",
+        "9,004",
+        "8,987",
+        dash,
+        "8,979",
+    ]
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_names_are_no_markup(smallest_report: Callable[..., dict[str, Any]], width: int) -> None:
     text = _printed(smallest_report("[red]x[/red]"), width)

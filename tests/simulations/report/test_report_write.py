@@ -57,9 +57,7 @@ def test_stages_csv_has_every_stage_unrounded(report: dict[str, Any]) -> None:
     rows = _rows(stages_csv(validate_report(report)))
     assert len(rows) == 2 * 3 * 6
     last = report["protocols"]["retrieval"]["systems"][0]["stages"][5]
-    found = next(
-        r for r in rows if (r["protocol"], r["system"], r["stage"]) == ("retrieval", "sliced-nested", "6")
-    )
+    found = next(r for r in rows if (r["protocol"], r["system"], r["stage"]) == ("retrieval", "sliced-nested", "6"))
     for field in ("rate", "flops", "flops_increment", "precision", "recall", "aggregate_recall", "seconds"):
         assert float(found[field]) == last[field]
     for field in ("params", "candidates_in", "candidates_out"):
@@ -79,9 +77,7 @@ def test_inclusion_csv_names_narrow_and_wide(report: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", WEIRD)
-def test_any_name_can_be_written(
-    smallest_report: Callable[..., dict[str, Any]], tmp_path: Path, name: str
-) -> None:
+def test_any_name_can_be_written(smallest_report: Callable[..., dict[str, Any]], tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
     written = write_report(smallest_report(name), out)
     assert all(p.parent == out and p.exists() for p in written)
