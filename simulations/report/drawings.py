@@ -65,15 +65,17 @@ def protocol_drawings(protocol: Protocol, colour: dict[str, int], paper: PaperFi
 
     precision = {s["name"]: [stage["precision"] for stage in s["stages"]] for s in protocol["systems"]}
     if _any(precision):
-        flops = {s["name"]: [stage["flops"] / 1e6 for stage in s["stages"]] for s in protocol["systems"]}
+        size, unit = _unit(max(stage["flops"] for s in protocol["systems"] for stage in s["stages"]))
+        flops = {s["name"]: [stage["flops"] / size for stage in s["stages"]] for s in protocol["systems"]}
         lines = [Line(flops[name], y, colour[name]) for name, y in precision.items()]
         if paper is not None:
-            lines += [Line(paper["flops_m"], p["precision"], c, dashed=True) for p, c in printed]
+            x = [1e6 * f / size for f in paper["flops_m"]]
+            lines += [Line(x, p["precision"], c, dashed=True) for p, c in printed]
         spread = [x for line in lines for x in line.x if x > 0]
         svg = curves_svg(
             Curves(
                 lines,
-                "FLOPs per candidate (M)",
+                f"FLOPs per candidate{unit}",
                 "precision of the stage alone",
                 end_values=False,
                 log_x=bool(spread) and max(spread) > 20 * min(spread),
@@ -156,6 +158,11 @@ def _printed(protocol: Protocol, colour: dict[str, int], paper: PaperFigures | N
         if ours is not None:
             found.append((printed, colour[ours]))
     return found
+
+
+def _unit(largest: float) -> tuple[float, str]:
+    """What an axis up to `largest` FLOPs counts in: millions, in smaller networks thousands or ones."""
+    return (1e6, " (M)") if largest >= 1e6 else (1e3, " (k)") if largest >= 1e3 else (1.0, "")
 
 
 def _any(series: dict[str, list[float | None]]) -> bool:

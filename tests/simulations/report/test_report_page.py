@@ -166,6 +166,18 @@ def test_the_paper_s_curves_are_dashed(report: dict[str, Any], page_html: str) -
     assert page_html.count("as printed") == 2 * 2
 
 
+@pytest.mark.parametrize(("factor", "label"), [(1, "(M)"), (1e-4, "(k)"), (1e-7, None)])
+def test_the_flops_axis_counts_in_a_unit_of_its_size(report: dict[str, Any], factor: float, label: str | None) -> None:
+    del report["paper"]
+    report["protocols"] = {"paper": {"systems": report["protocols"]["paper"]["systems"][:1]}}
+    for stage in report["protocols"]["paper"]["systems"][0]["stages"]:
+        stage["flops"] *= factor
+    html = render_page(validate_report(report))
+    axis = html[html.index("FLOPs per candidate") :][:40].split("<")[0]
+    assert axis == "FLOPs per candidate" + (f" {label}" if label else "")
+    assert not re.search(r">1e.\d+<", html)
+
+
 def test_drawings_have_words(page: Page) -> None:
     words = [attrs["aria-label"] or "" for _, attrs in page.elements if attrs.get("role") == "img"]
     assert len(words) == 3 + 3 + 2  # two protocols; training loss, one validation
