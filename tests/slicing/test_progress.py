@@ -58,12 +58,12 @@ def test_the_live_bar_shows_pace_and_note_as_they_are() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=160, color_system=None)
     with LiveProgress(console).task("training [all]", 40, "images", done=10) as task:
-        task.advance(10, "loss [0.5]")
+        task.advance(10, "loss [low]")
     shown = stream.getvalue()
     assert "training [all]" in shown
     assert "50%" in shown
     assert "images/s, ETA 0:0" in shown
-    assert "loss [0.5]" in shown
+    assert "loss [low]" in shown
 
 
 def test_the_stream_decides() -> None:

@@ -168,9 +168,21 @@ class TestResult:
         run(network(), Joint(), validate=watched)
 
     def test_torchs_generator_is_given_back_as_it_was(self) -> None:
+        torch.rand(1)  # the state that another run left here would hide a leak
         before = torch.get_rng_state()
         run(network(), Joint())
         assert torch.equal(torch.get_rng_state(), before)
+
+    def test_a_schemes_draws_differ_between_epochs_and_seeds(self) -> None:
+        class Recorded(Plain):
+            def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+                drawn.append(torch.rand((), generator=generator).item())
+                return super().loss(model, x, y, generator)
+
+        drawn: list[float] = []
+        for seed in (5, 6):
+            run(plain(), Recorded(), dataclasses.replace(CONFIG, seed=seed))
+        assert len(set(drawn)) == len(drawn) == 2 * 9
 
     def test_batches_may_draw_from_torchs_generator(self) -> None:
         def noisy(epoch: int) -> list[tuple[Tensor, Tensor]]:
@@ -179,8 +191,10 @@ class TestResult:
         first, second = network(), network()
         run(first, Joint(), batches=noisy)
         torch.rand(3)
+        before = torch.get_rng_state()
         run(second, Joint(), batches=noisy)
         assert bits(first) == bits(second)
+        assert torch.equal(torch.get_rng_state(), before)
 
     def test_bf16_is_autocast_over_fp32_weights(self) -> None:
         dtypes = set()
@@ -230,6 +244,7 @@ class TestCheckpoint:
         found = self.resume(file, model=again, batches=broken_off(0, 0, AssertionError), steps_per_epoch=3)
         assert untimed(found) == untimed(expected)
         assert bits(again) == bits(whole)
+        assert not again.training
 
     def test_a_missing_file_starts_anew(self, tmp_path: Path) -> None:
         whole, fresh = network(), network()
@@ -296,6 +311,8 @@ class TestCheckpoint:
             lambda tensors, metadata: metadata["history"][0].update(validation=[]),
             lambda tensors, metadata: metadata["history"][0].update(validation=["a", "b", "c"]),
             lambda tensors, metadata: metadata.update(identity=3),
+            lambda tensors, metadata: metadata["history"][0].update(validation=["nan", 0.5, 0.5]),
+            lambda tensors, metadata: tensors.pop("model.layers.0.weight"),
             lambda tensors, metadata: tensors.pop("best.layers.0.weight"),
             lambda tensors, metadata: tensors.update({"momentum.other": torch.zeros(1)}),
         ],
@@ -330,14 +347,9 @@ class TestCheckpoint:
 class TestTrouble:
     def test_a_nan_loss_names_epoch_step_and_remedy(self, tmp_path: Path) -> None:
         def poisoned(epoch: int) -> list[tuple[Tensor, Tensor]]:
-            return [
-                (x * math.nan if (epoch, step) == (1, 2) else x, y)
-                for step, (x, y) in enumerate(batches(epoch))
-            ]
+            return [(x * math.nan if (epoch, step) == (1, 2) else x, y) for step, (x, y) in enumerate(batches(epoch))]
 
-        with pytest.raises(
-            SlicingError, match=r"loss became nan in epoch 2, step 3: .* lower the learning rate"
-        ):
+        with pytest.raises(SlicingError, match=r"loss became nan in epoch 2, step 3: .* lower the learning rate"):
             run(network(), Joint(), batches=poisoned, checkpoint=tmp_path / "state")
         _, metadata = load_tensors(tmp_path / "state", KIND)
         assert len(metadata["history"]) == 1
@@ -424,6 +436,17 @@ class TestConfig:
         config = dataclasses.replace(CONFIG, schedule="step", warmup=0.0)
         rates = [learning_rate_at(config, step, 16) for step in range(16)]
         assert rates == pytest.approx([0.1] * 8 + [0.01] * 4 + [0.001] * 4)
+
+    def test_the_curve_spans_the_whole_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[tuple[int, int]] = []
+
+        def watched(config: TrainConfig, step: int, total_steps: int) -> float:
+            asked.append((step, total_steps))
+            return learning_rate_at(config, step, total_steps)
+
+        monkeypatch.setattr("slicing.training.learning_rate_at", watched)
+        run(plain(), Plain())
+        assert asked == [(step, 9) for step in range(9)]
 
     def test_biases_and_normalisation_scales_do_not_decay(self) -> None:
         model = plain()
