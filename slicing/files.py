@@ -29,9 +29,7 @@ def check_writable(path: Path | str) -> Path:
     if not path.parent.is_dir():
         raise SlicingError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise SlicingError(
-            f"cannot write {path}: the folder {path.parent} is not writable; name another folder"
-        )
+        raise SlicingError(f"cannot write {path}: the folder {path.parent} is not writable; name another folder")
     return path
 
 
@@ -64,9 +62,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def save_tensors(
-    path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], kind: str
-) -> None:
+def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], kind: str) -> None:
     """Write ``tensors`` and ``metadata`` (anything JSON can hold) to one safetensors file, atomically.
 
     Args:
@@ -76,8 +72,7 @@ def save_tensors(
         kind: what the file is, such as ``"training checkpoint"``; :func:`load_tensors` asks for the same.
     """
     stored = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     text = json.dumps(metadata, allow_nan=False)
     header = {"kind": kind, "metadata": text, "digest": _digest(stored, text)}
@@ -85,9 +80,7 @@ def save_tensors(
         try:
             save_file(stored, temporary, header)
         except SafetensorError as error:
-            raise SlicingError(
-                f"cannot write {path}: {error}; free some space or name another folder"
-            ) from error
+            raise SlicingError(f"cannot write {path}: {error}; free some space or name another folder") from error
 
 
 def load_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -106,9 +99,7 @@ def load_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict[s
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise SlicingError(
-            f"{path} is not a readable {kind} ({error}); it is damaged or another file"
-        ) from error
+        raise SlicingError(f"{path} is not a readable {kind} ({error}); it is damaged or another file") from error
     if header.get("kind") != kind:
         found = header.get("kind", "a safetensors file made elsewhere")
         raise SlicingError(f"{path} is not a {kind} but {found!r}; check the path")

@@ -27,9 +27,7 @@ class Task(Protocol):
 class Progress(Protocol):
     """Shows how far long work is. ``None`` stands for silence wherever a ``Progress`` is optional."""
 
-    def task(
-        self, title: str, total: int, unit: str = "items", done: int = 0
-    ) -> AbstractContextManager[Task]:
+    def task(self, title: str, total: int, unit: str = "items", done: int = 0) -> AbstractContextManager[Task]:
         """Begin work on ``total`` items; ``done`` of them were done earlier and do not count for the pace."""
         ...
 

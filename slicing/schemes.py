@@ -137,9 +137,7 @@ class Sandwich:
 
     def __post_init__(self) -> None:
         if isinstance(self.middles, bool) or not isinstance(self.middles, int) or self.middles < 0:
-            raise SlicingError(
-                f"middles must be a whole number of at least 0, got {self.middles!r}; US-Nets use 2"
-            )
+            raise SlicingError(f"middles must be a whole number of at least 0, got {self.middles!r}; US-Nets use 2")
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The mean over the rates of this step."""

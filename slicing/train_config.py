@@ -52,18 +52,14 @@ class TrainConfig:
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SlicingError(
-                    f"{name} must be a whole number of at least {least}, got {value!r}; {remedy}"
-                )
+                raise SlicingError(f"{name} must be a whole number of at least {least}, got {value!r}; {remedy}")
         _check(self.learning_rate > 0, "learning_rate", "positive and finite", self.learning_rate, "try 0.1")
         _check(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum, "try 0.9")
         _check(self.weight_decay >= 0, "weight_decay", "finite and at least 0", self.weight_decay, "try 5e-4")
         _check(0 <= self.warmup < 1, "warmup", "a share of the steps, in [0, 1)", self.warmup, "try 0.05")
         for name, kind in (("schedule", Curve), ("precision", Precision), ("device", Device)):
             if getattr(self, name) not in get_args(kind):
-                raise SlicingError(
-                    f"{name} must be one of {list(get_args(kind))}, got {getattr(self, name)!r}"
-                )
+                raise SlicingError(f"{name} must be one of {list(get_args(kind))}, got {getattr(self, name)!r}")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise SlicingError(
                 "device 'cuda' was asked for, but torch finds no CUDA device; use device 'cpu', or install "
@@ -91,16 +87,12 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
     """SGD with Nesterov momentum; no weight decay on vectors: they are biases and normalisation scales."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
-        raise SlicingError(
-            f"{type(model).__name__} has no parameter that requires a gradient: nothing to train"
-        )
+        raise SlicingError(f"{type(model).__name__} has no parameter that requires a gradient: nothing to train")
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(
-        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0
-    )
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
 def _check(holds: bool, name: str, rule: str, value: float, remedy: str) -> None:

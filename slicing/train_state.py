@@ -59,9 +59,7 @@ def rates_of(model: nn.Module) -> tuple[float, ...]:
     return rates
 
 
-def run_identity(
-    model: nn.Module, scheme: Scheme, config: TrainConfig, steps_per_epoch: int
-) -> dict[str, Any]:
+def run_identity(model: nn.Module, scheme: Scheme, config: TrainConfig, steps_per_epoch: int) -> dict[str, Any]:
     """What must be equal for a run to be resumed, as JSON values (tensors are compared apart).
 
     The device is not among it: a run may go on elsewhere.
@@ -176,8 +174,7 @@ def _check_same(found: Any, expected: Any, path: Path, name: str = "") -> None:
 def _check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
     for name in sorted(found.keys() | expected.keys()):
         there, here = (
-            f"{tuple(side[name].shape)} {side[name].dtype}" if name in side else "absent"
-            for side in (found, expected)
+            f"{tuple(side[name].shape)} {side[name].dtype}" if name in side else "absent" for side in (found, expected)
         )
         if there != here:
             raise SlicingError(

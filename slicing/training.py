@@ -240,9 +240,7 @@ def _count_steps(batches: Batches) -> int:
             f"{type(first).__name__} without a length; pass steps_per_epoch"
         )
     if len(first) == 0:
-        raise SlicingError(
-            "an epoch needs at least one batch, got none; check the training split and batch_size"
-        )
+        raise SlicingError("an epoch needs at least one batch, got none; check the training split and batch_size")
     return len(first)
 
 

@@ -34,9 +34,7 @@ def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupted_write_leaves_the_old_file_alone(
-    tmp_path: Path, interruption: type[BaseException]
-) -> None:
+def test_an_interrupted_write_leaves_the_old_file_alone(tmp_path: Path, interruption: type[BaseException]) -> None:
     target = tmp_path / "report.json"
     target.write_text("old")
 
@@ -97,9 +95,7 @@ def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
 
 def test_views_and_shared_memory_are_stored_whole(tmp_path: Path) -> None:
     base = torch.arange(12.0).reshape(3, 4)
-    save_tensors(
-        tmp_path / "a", {"base": base, "same": base, "view": base.T, "slice": base[:, 1:3]}, {}, "thing"
-    )
+    save_tensors(tmp_path / "a", {"base": base, "same": base, "view": base.T, "slice": base[:, 1:3]}, {}, "thing")
     tensors, _ = load_tensors(tmp_path / "a", "thing")
     assert torch.equal(tensors["same"], base)
     assert torch.equal(tensors["view"], base.T)

@@ -76,14 +76,10 @@ class TestCriteria:
         student, teacher = Table().scores[:2].detach()
         for temperature in (1.0, 2.5):
             soft = (teacher / temperature).softmax(1)
-            divergence = nn.functional.kl_div(
-                (student / temperature).log_softmax(1), soft, reduction="batchmean"
-            )
+            divergence = nn.functional.kl_div((student / temperature).log_softmax(1), soft, reduction="batchmean")
             entropy = -(soft * soft.log()).sum(1).mean()
             expected = temperature**2 * (divergence + entropy)
-            assert Distillation(temperature)(student, teacher).item() == pytest.approx(
-                expected.item(), rel=1e-5
-            )
+            assert Distillation(temperature)(student, teacher).item() == pytest.approx(expected.item(), rel=1e-5)
 
     def test_no_gradient_reaches_the_teacher(self) -> None:
         scores = nn.Parameter(torch.randn(2, 4, 3))
@@ -111,9 +107,7 @@ class TestPlain:
     def test_it_trains_any_module(self) -> None:
         module = nn.Linear(4, 3)
         x = torch.randn(6, 4)
-        assert Plain().loss(module, x, Y, generator()).item() == pytest.approx(
-            labels_loss(module(x)), rel=1e-6
-        )
+        assert Plain().loss(module, x, Y, generator()).item() == pytest.approx(labels_loss(module(x)), rel=1e-6)
 
     def test_on_a_sliced_network_it_trains_the_whole(self) -> None:
         table = Table()
@@ -148,8 +142,7 @@ class TestJoint:
         table = Table()
         widest = table.scores[3]
         narrow = [
-            (1 - share) * labels_loss(scores) + share * teacher_loss(scores, widest)
-            for scores in table.scores[:3]
+            (1 - share) * labels_loss(scores) + share * teacher_loss(scores, widest) for scores in table.scores[:3]
         ]
         expected = (sum(narrow) + labels_loss(widest)) / 4
         loss = Joint(weights=(1, 1, 1, 1), distill=share).loss(table, X, Y, generator())
@@ -166,9 +159,7 @@ class TestJoint:
 
     def test_no_gradient_reaches_the_widest_whatever_the_distillation(self) -> None:
         table = Table()
-        scheme = Joint(
-            weights=(1, 1, 1, 0), distill=1.0, distillation=lambda s, target: (s - target).pow(2).mean()
-        )
+        scheme = Joint(weights=(1, 1, 1, 0), distill=1.0, distillation=lambda s, target: (s - target).pow(2).mean())
         scheme.loss(table, X, Y, generator()).backward()
         assert table.scores.grad is not None
         assert table.scores.grad[3].abs().sum() == 0
@@ -215,9 +206,7 @@ class TestSandwich:
         expected = [labels_loss(widest), *(teacher_loss(scores, widest) for scores in table.scores[:3])]
         loss = Sandwich(middles=9).loss(table, X, Y, generator())
         assert loss.item() == pytest.approx(sum(expected) / 4, rel=1e-6)
-        assert sorted(map(str, table.run)) == (
-            ["all"] if connectivity == "nested" else sorted(map(str, RATES))
-        )
+        assert sorted(map(str, table.run)) == (["all"] if connectivity == "nested" else sorted(map(str, RATES)))
 
     def test_no_gradient_reaches_the_widest_through_its_students(self) -> None:
         table, alone = Table(), Table()
@@ -257,9 +246,7 @@ class TestSandwich:
 
     def test_few_rates(self) -> None:
         one, two = Table((1.0,)), Table((0.5, 1.0))
-        assert Sandwich().loss(one, X, Y, generator()).item() == pytest.approx(
-            labels_loss(one.scores[0]), rel=1e-6
-        )
+        assert Sandwich().loss(one, X, Y, generator()).item() == pytest.approx(labels_loss(one.scores[0]), rel=1e-6)
         Sandwich().loss(two, X, Y, generator())
         assert two.run == [1.0, 0.5]
         none = Table()
