@@ -36,8 +36,11 @@ class Prefix:
         return cls(buffer, new.shape[-1])
 
     def extend(self, new: Tensor) -> None:
-        """Append new units (last axis)."""
+        """Append new units (last axis), unless they were written in place."""
         wider = self.used + new.shape[-1]
+        if wider <= self.buffer.shape[-1] and new.data_ptr() == self.buffer[..., self.used :].data_ptr():
+            self.used = wider
+            return
         if wider > self.buffer.shape[-1]:
             self.buffer = torch.cat([self.view(), new], -1)
         else:
@@ -80,6 +83,15 @@ class Chunk:
         if anew:
             self.prefixes, self.sums = {}, {}
 
+    def room(self, edge: str, layout: Layout, like: Tensor, start: int, to: int) -> Tensor | None:
+        """Where a dense layer may write an activation's new units, (n, new units); None when nobody will read them."""
+        if start < 0 and to == self.last:
+            return None
+        prefix = self.prefixes.get(edge)
+        if prefix is None:
+            prefix = self.prefixes[edge] = Prefix(like.new_empty(len(like), layout.widths[-1]), 0)
+        return prefix.buffer[:, prefix.used : layout.widths[to]]
+
     def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Tensor:
         """Append new units to an activation's prefix, once a pass, and return the whole prefix."""
         if edge in self._extended:  # two layers read it, a residual block's for instance
@@ -87,7 +99,7 @@ class Chunk:
         if start < 0 and to == self.last:  # nobody widens from here
             return new
         last_axis = _units_last(new) if layout.axis == 1 else new
-        prefix = self.prefixes.get(edge) if start >= 0 else None
+        prefix = self.prefixes.get(edge)
         if prefix is None:
             prefix = self.prefixes[edge] = Prefix.first(last_axis, layout)
         else:
@@ -113,9 +125,7 @@ class Chunk:
     def gathered(parts: Sequence[tuple["Chunk", Tensor]]) -> "Chunk":
         """A chunk of the survivors of several chunks, in their order."""
         first = parts[0][0]
-        inputs = [
-            torch.cat([chunk.inputs[i][rows] for chunk, rows in parts]) for i in range(len(first.inputs))
-        ]
+        inputs = [torch.cat([chunk.inputs[i][rows] for chunk, rows in parts]) for i in range(len(first.inputs))]
         new = Chunk(inputs, first.packed, first.last)
         for edge in first.prefixes:
             new.prefixes[edge] = Prefix.gathered([(chunk.prefixes[edge], rows) for chunk, rows in parts])

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import gcd
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from slicing.layers import Connectivity, Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedGroupNorm
 from slicing.layout import Layout
 from slicing.network import SlicedNetwork
-from slicing.rates import block_granularity, check_rates, widths
+from slicing.rates import check_rates, width
 from slicing.spec import Node, Spec
 from slicing.trace import trace
 
@@ -70,27 +71,38 @@ def _with_group_norm(spec: Spec, rates: tuple[float, ...], groups: int) -> tuple
     """Replace every BatchNorm by a GroupNorm whose groups no rate splits."""
     nodes: list[Node] = []
     replaced: list[str] = []
+    granularities = _granularities(spec, rates)
     for node in spec.nodes:
         if node.op != "batch_norm":
             nodes.append(node)
             continue
         channels = int(node.config["num_channels"])
-        size = _group_size(widths(rates, channels, 1, node.name), groups if node.config["image"] else 1)
+        whole = granularities[node.inputs[0]] or channels
+        size = _group_size(whole, channels, groups if node.config["image"] else 1)
         config: dict[str, Any] = {"num_channels": channels, "num_groups": channels // size}
-        nodes.append(
-            replace(node, op="group_norm", config={**config, "eps": node.config["eps"], "affine": True})
-        )
+        nodes.append(replace(node, op="group_norm", config={**config, "eps": node.config["eps"], "affine": True}))
         replaced.append(node.name)
     return replace(spec, nodes=tuple(nodes)), replaced
 
 
-def _group_size(cut: Sequence[int], groups: int) -> int:
-    """The smallest group that gives at most ``groups`` groups, else the largest that no rate splits."""
-    largest = block_granularity(cut)
-    for size in range(1, largest + 1):
-        if largest % size == 0 and cut[-1] // size <= groups:
+def _granularities(spec: Spec, rates: Sequence[float]) -> dict[str, int]:
+    """For each activation, the largest group that splits no block of any layer it comes from; 0 for an input."""
+    whole = dict.fromkeys(spec.inputs, 0)
+    for node in spec.nodes:
+        units = [node.config[key] for key in ("out_features", "out_channels", "embedding_dim") if key in node.config]
+        if units and node.config.get("groups", 1) == 1:
+            whole[node.name] = gcd(*(width(rate, units[0]) for rate in rates))
+        else:
+            whole[node.name] = gcd(*(whole[source] for source in node.inputs))
+    return whole
+
+
+def _group_size(whole: int, channels: int, groups: int) -> int:
+    """The smallest divisor of ``whole`` that gives at most ``groups`` groups, else ``whole`` itself."""
+    for size in range(1, whole + 1):
+        if whole % size == 0 and channels // size <= groups:
             return size
-    return largest
+    return whole
 
 
 @torch.no_grad()
@@ -99,7 +111,6 @@ def _load(network: SlicedNetwork, layers: dict[str, nn.Module]) -> dict[str, flo
     lost: dict[str, float] = {}
     for name, layer in layers.items():
         target = network.module_of(name)
-        weight, bias = layer.weight, layer.bias if hasattr(layer, "bias") else None
         if isinstance(target, SlicedGroupNorm):
             scale, shift = _normalisation(layer, target)
             if target.weight is not None and target.bias is not None:
@@ -108,6 +119,9 @@ def _load(network: SlicedNetwork, layers: dict[str, nn.Module]) -> dict[str, flo
                 target.bias.copy_(_ordered(shift, order, 0))
             continue
         assert isinstance(target, Mixing | SlicedGroupedConv2d | SlicedEmbedding)
+        assert isinstance(layer, nn.Linear | nn.Conv2d | nn.Embedding)
+        weight: Tensor = layer.weight
+        bias = None if isinstance(layer, nn.Embedding) else layer.bias
         if isinstance(target, Mixing):
             weight = _ordered(weight, _order(target.reads), 1)
             if target.mask is not None:
@@ -127,14 +141,14 @@ def _normalisation(layer: nn.Module, target: SlicedGroupNorm) -> tuple[Tensor, T
     """Scale and shift of a GroupNorm; from a BatchNorm's running statistics where it has been one.
 
     With per-channel means m and variances v, a group normalises by its mean M = avg(m) and variance
-    V = avg(v + m^2) - M^2. BatchNorm's ``g (x - m)/sqrt(v) + b`` is then ``g sqrt(V/v) (x - M)/sqrt(V) + b + g (M - m)/sqrt(v)``.
+    V = avg(v + m^2) - M^2. BatchNorm's ``g (x - m)/sqrt(v) + b`` is then
+    ``g sqrt(V/v) (x - M)/sqrt(V) + b + g (M - m)/sqrt(v)``.
     """
-    scale, shift = layer.weight, layer.bias
     if isinstance(layer, nn.GroupNorm):
-        return scale, shift
+        return layer.weight, layer.bias
     assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
-    scale = torch.ones(layer.num_features) if scale is None else scale
-    shift = torch.zeros(layer.num_features) if shift is None else shift
+    scale: Tensor = torch.ones(layer.num_features) if layer.weight is None else layer.weight
+    shift: Tensor = torch.zeros(layer.num_features) if layer.bias is None else layer.bias
     if layer.running_mean is None or layer.running_var is None:
         return scale, shift
     means, variances = layer.running_mean, layer.running_var
@@ -157,8 +171,8 @@ def _ordered(tensor: Tensor, order: Tensor | None, dim: int) -> Tensor:
 def _warn(norms: Sequence[str], lost: dict[str, float]) -> None:
     if norms:
         warnings.warn(
-            f"{len(norms)} BatchNorm layers became GroupNorm ({', '.join(norms[:3])}{', ...' if len(norms) > 3 else ''}): "
-            "a narrow network has other statistics; fine-tune",
+            f"{len(norms)} BatchNorm layers became GroupNorm "
+            f"({', '.join(norms[:3])}{', ...' if len(norms) > 3 else ''}): a narrow network has other statistics; fine-tune",
             ConversionWarning,
             stacklevel=3,
         )

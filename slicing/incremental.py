@@ -62,13 +62,9 @@ class IncrementalScorer:
         """
         expected = self.network.spec.inputs
         if len(inputs) != len(expected):
-            raise SlicingError(
-                f"the network takes {len(expected)} inputs {list(expected)}, got {len(inputs)}"
-            )
+            raise SlicingError(f"the network takes {len(expected)} inputs {list(expected)}, got {len(inputs)}")
         if len({len(x) for x in inputs}) != 1:
-            raise SlicingError(
-                f"every input must hold the same candidates, got {[len(x) for x in inputs]} rows"
-            )
+            raise SlicingError(f"every input must hold the same candidates, got {[len(x) for x in inputs]} rows")
         return Session(self, inputs)
 
     def cost(self, inputs: Sequence[Tensor]) -> Cost:
@@ -154,9 +150,7 @@ class Session:
         rows = torch.as_tensor(rows, dtype=torch.long)
         count = len(self)
         if len(rows) and (rows[0] < 0 or rows[-1] >= count or bool((rows[1:] <= rows[:-1]).any())):
-            raise SlicingError(
-                f"survivors must be rising positions below {count}, got {rows[:5].tolist()}..."
-            )
+            raise SlicingError(f"survivors must be rising positions below {count}, got {rows[:5].tolist()}...")
         if len(rows) == count:
             return
         bounds = torch.tensor([0] + [len(chunk) for chunk in self._chunks]).cumsum(0)

@@ -83,7 +83,9 @@ class Mixing(nn.Module):
         """Output rescaling M / round(rM) (section 3.5.1), 1.0 where the layer does not rescale."""
         return self.reads.widths[-1] / self.reads.widths[to] if self.rescale else 1.0
 
-    def forward(self, x: Tensor, start: int, to: int, blocks: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, start: int, to: int, blocks: Sequence[Tensor] | None = None, out: Tensor | None = None
+    ) -> Tensor:
         """The units between two rates.
 
         Args:
@@ -91,6 +93,7 @@ class Mixing(nn.Module):
             start: position of the rate reached before, or -1.
             to: position of the rate to reach.
             blocks: the weight blocks, packed once by :meth:`pack` (None: sliced here, so that gradients flow).
+            out: where to put the result, for a dense layer outside autograd.
 
         Returns:
             The new units; for an additive head the new units' share of the sum, without scale and bias.
@@ -100,12 +103,13 @@ class Mixing(nn.Module):
         scale = self.scale(to)
         spans = self.blocks(start, to)
         packed = blocks if blocks is not None else [self.weight[a:b, :m] for a, b, m in spans]
-        parts = [
-            self.product(
-                x.narrow(self.reads.axis, 0, m), w, None if self.bias is None else self.bias[a:b], scale
-            )
-            for (a, b, m), w in zip(spans, packed, strict=True)
-        ]
+        parts = []
+        for (a, b, m), w in zip(spans, packed, strict=True):
+            bias = None if self.bias is None else self.bias[a:b]
+            into = None if out is None else out[..., a - spans[0][0] : b - spans[0][0]]
+            parts.append(self.product(x.narrow(self.reads.axis, 0, m), w, bias, scale, into))
+        if out is not None:
+            return out
         return parts[0] if len(parts) == 1 else torch.cat(parts, self.gives.axis)
 
     def every_rate(self, x: Tensor) -> Tensor:
@@ -152,7 +156,9 @@ class Mixing(nn.Module):
         if self.bias is not None:
             self.bias.zero_()
 
-    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    def product(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None
+    ) -> Tensor:
         """``scale * weight x + bias`` for one block."""
         raise NotImplementedError
 
@@ -191,8 +197,15 @@ class SlicedLinear(Mixing):
     ) -> None:
         super().__init__(reads, gives, (), bias, connectivity, rescale)
 
-    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    def product(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None
+    ) -> Tensor:
         """``scale * x weight^T + bias``; x (..., in), weight (out, in)."""
+        if out is not None:
+            if bias is None:
+                torch.mm(x, weight.t(), out=out)
+                return out if scale == 1.0 else out.mul_(scale)
+            return torch.addmm(bias, x, weight.t(), alpha=scale, out=out)
         y = F.linear(x, weight, bias if scale == 1.0 else None)
         if scale == 1.0:
             return y
@@ -217,7 +230,9 @@ class SlicedConv2d(Mixing):
         self.stride, self.dilation = tuple(stride), tuple(dilation)
         self.padding = padding if isinstance(padding, str) else tuple(padding)
 
-    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    def product(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None
+    ) -> Tensor:
         """Convolution of one block; x (N, in, H, W), weight (out, in, kh, kw)."""
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation)
 
@@ -400,5 +415,6 @@ def _keep_groups_whole(reads: Layout, group: int, name: str) -> None:
     if any(units % group for branch in reads.branches for units in branch):
         raise SlicingError(
             f"{name}: groups of {group} channels straddle the blocks of the concatenation it follows "
-            f"(widths {[list(branch) for branch in reads.branches]}); choose rates that give multiples of {group} in every branch"
+            f"(widths {[list(branch) for branch in reads.branches]}); choose rates that give multiples of {group} "
+            "in every branch"
         )

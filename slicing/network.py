@@ -28,6 +28,9 @@ Kind = Literal["mix", "head", "slice", "plain", "cat", "add", "mul"]
 class Prefixes(Protocol):
     """What an incremental pass remembers between two rates; see :mod:`slicing.cache`."""
 
+    def room(self, edge: str, layout: Layout, like: Tensor, start: int, to: int) -> Tensor | None:
+        """Where an activation's new units may be written at once, (N, new units), or None."""
+
     def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Tensor:
         """Append new units to an activation's prefix and return the whole prefix."""
 
@@ -40,12 +43,22 @@ class Prefixes(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """One operation, ready to run: its node, what kind of call it takes, and what may be freed behind it."""
+    """One operation, ready to run.
+
+    Attributes:
+        name: its node.
+        kind: what kind of call it takes.
+        inputs: what it reads.
+        done_with: what may be freed behind it.
+        ends_in: behind a dense layer, the activation that its result becomes by rectifying in place, when another
+            dense layer reads that: an incremental pass writes it straight into the cache.
+    """
 
     name: str
     kind: Kind
     inputs: tuple[str, ...]
     done_with: tuple[str, ...]
+    ends_in: str | None = None
 
 
 class SlicedNetwork(nn.Module):
@@ -77,6 +90,7 @@ class SlicedNetwork(nn.Module):
         self.rescale = connectivity == "dense" if rescale is None else rescale
         self.layers = nn.Module()
         self.layouts = self._input_layouts()
+        self._rectified_in_place = _read_by_rectifier_alone(spec)
         heads = _heads(spec)
         for node in spec.nodes:
             module, layout = self._build(node, node.name in heads)
@@ -192,9 +206,12 @@ class SlicedNetwork(nn.Module):
         assert isinstance(layer, Mixing)
         blocks = None if prefixes is None else prefixes.weights(step.name, layer, start, to)
         if step.kind == "mix":
-            if prefixes is not None and layer.reads.sliced:
+            if prefixes is None:
+                return layer(x, start, to)
+            if layer.reads.sliced:
                 x = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
-            return layer(x, start, to, blocks)
+            out = prefixes.room(step.ends_in, layer.gives, x, start, to) if step.ends_in and x.dim() == 2 else None
+            return layer(x, start, to, blocks, out)
         grows = start < 0 or layer.reads.sliced
         share = layer(x, start, to, blocks) if grows else None
         total = share if prefixes is None else prefixes.accumulate(step.name, share)
@@ -222,7 +239,9 @@ class SlicedNetwork(nn.Module):
 
     def _build(self, node: Node, head: bool) -> tuple[nn.Module | None, Layout]:
         reads = [self.layouts[name] for name in node.inputs]
-        first, config, k = reads[0], dict(node.config), len(self.rates)
+        first, config = reads[0], dict(node.config)
+        if node.op == "relu" and node.inputs[0] in self._rectified_in_place:
+            return nn.ReLU(inplace=True), first
         if node.op in UNITWISE:
             return unitwise_module(node), first
         if node.op == "flatten":
@@ -242,13 +261,9 @@ class SlicedNetwork(nn.Module):
             if node.op == "linear":
                 reads_linear = replace(first.resolve(config["in_features"], node.name), axis=-1)
                 gives = self._out(node, config["out_features"], head, axis=-1)
-                return SlicedLinear(
-                    reads_linear, gives, config["bias"], self.connectivity, self.rescale
-                ), gives
+                return SlicedLinear(reads_linear, gives, config["bias"], self.connectivity, self.rescale), gives
             if node.op == "conv2d":
-                return self._build_conv(
-                    node, first.resolve(config.pop("in_channels"), node.name), head, config
-                )
+                return self._build_conv(node, first.resolve(config.pop("in_channels"), node.name), head, config)
             if node.op == "group_norm":
                 resolved = first.resolve(config["num_channels"], node.name)
                 norm = SlicedGroupNorm(
@@ -301,11 +316,20 @@ class SlicedNetwork(nn.Module):
         last_use = {name: i for i, node in enumerate(self.spec.nodes) for name in node.inputs}
         for i, node in enumerate(self.spec.nodes):
             done = tuple(
-                name
-                for name in dict.fromkeys(node.inputs)
-                if last_use[name] == i and name != self.spec.output
+                name for name in dict.fromkeys(node.inputs) if last_use[name] == i and name != self.spec.output
             )
-            yield Step(node.name, self._kind(node, heads), node.inputs, done)
+            yield Step(node.name, self._kind(node, heads), node.inputs, done, self._ends_in(node))
+
+    def _ends_in(self, node: Node) -> str | None:
+        if node.op != "linear":
+            return None
+        edge = node.name
+        readers = [reader for reader in self.spec.nodes if edge in reader.inputs]
+        while len(readers) == 1 and readers[0].op == "relu" and edge in self._rectified_in_place:
+            edge = readers[0].name
+            readers = [reader for reader in self.spec.nodes if edge in reader.inputs]
+        cached = any(reader.op == "linear" and reader.name not in _heads(self.spec) for reader in readers)
+        return edge if cached else None
 
     def _kind(self, node: Node, heads: set[str]) -> Kind:
         if node.op in ("add", "mul", "cat"):
@@ -342,6 +366,16 @@ def _heads(spec: Spec) -> set[str]:
         if mixes(node) or behind:
             followed.update(node.inputs)
     return heads
+
+
+def _read_by_rectifier_alone(spec: Spec) -> set[str]:
+    """Results of weighted layers that nothing but a rectifier reads, so that it may work in place."""
+    readers: dict[str, list[str]] = {}
+    for node in spec.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node.op)
+    owned = {node.name for node in spec.nodes if node.op in ("linear", "conv2d", "group_norm")}
+    return {name for name, ops in readers.items() if ops == ["relu"] and name in owned and name != spec.output}
 
 
 def _flattened(node: Node, layout: Layout, config: Mapping[str, int | None]) -> Layout:

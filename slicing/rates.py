@@ -1,7 +1,8 @@
 """Slice rates: which ones a network offers, and how many units of a layer each one uses."""
 
 from collections.abc import Iterable, Sequence
-from math import floor, gcd
+from itertools import pairwise
+from math import floor
 
 from slicing.errors import SlicingError
 
@@ -20,7 +21,7 @@ def check_rates(rates: Iterable[float]) -> tuple[float, ...]:
         raise SlicingError("rates must name at least one slice rate, got none; try rates=[0.5, 1.0]")
     if not all(0.0 < rate <= 1.0 for rate in checked):
         raise SlicingError(f"every slice rate must lie in (0, 1], got {list(checked)}")
-    if any(b <= a for a, b in zip(checked, checked[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(checked)):
         raise SlicingError(f"rates must rise strictly, got {list(checked)}; try {sorted(set(checked))}")
     if checked[-1] != 1.0:
         raise SlicingError(f"the last rate must be 1.0, the whole network, got {list(checked)}; append 1.0")
@@ -71,9 +72,7 @@ def widths(rates: Sequence[float], units: int, granularity: int = 1, layer: str 
     return cut
 
 
-def check_widths(
-    cut: Sequence[int], units: int, granularity: int, layer: str, rates: Sequence[float]
-) -> None:
+def check_widths(cut: Sequence[int], units: int, granularity: int, layer: str, rates: Sequence[float]) -> None:
     """Refuse widths that split a group, are empty, or leave a block without units, listing the legal ones."""
     for rate, w in zip(rates, cut, strict=True):
         if w % granularity or w == 0:
@@ -81,9 +80,7 @@ def check_widths(
             raise SlicingError(
                 f"{layer}: rate {rate} asks for {w} of {units} units, which {why}; {_legal(units, granularity)}"
             )
-    for (a, wa), (b, wb) in zip(
-        zip(rates, cut, strict=True), zip(rates[1:], cut[1:], strict=True), strict=False
-    ):
+    for (a, wa), (b, wb) in pairwise(zip(rates, cut, strict=True)):
         if wa == wb:
             raise SlicingError(
                 f"{layer}: rates {a} and {b} both use {wa} of {units} units, so the step between them would add "
@@ -95,12 +92,5 @@ def _legal(units: int, granularity: int) -> str:
     legal = legal_rates(units, granularity)
     shown = [f"{round(rate * units)} (rate {rate:.6g})" for rate in legal]
     if len(shown) > 24:  # a list longer than this is a rule, not a list
-        return (
-            f"legal widths are the multiples of {granularity} up to {units} (rates k/{units // granularity})"
-        )
+        return f"legal widths are the multiples of {granularity} up to {units} (rates k/{units // granularity})"
     return f"legal widths: {', '.join(shown)}"
-
-
-def block_granularity(cut: Sequence[int]) -> int:
-    """The largest group size that no boundary between blocks would split."""
-    return gcd(*cut)

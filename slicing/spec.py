@@ -5,8 +5,7 @@ theirs. :func:`slicing.convert` reads one off a torch module, :class:`slicing.Sl
 :func:`slicing.extract` writes one back as plain torch.
 """
 
-import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,7 +15,7 @@ from slicing.errors import SlicingError
 
 # Operations that work position by position or within a unit, with the attributes that make them up. Each is its own
 # torch module, at every width: nothing in them depends on the number of units.
-UNITWISE: dict[str, tuple[Callable[..., nn.Module], tuple[str, ...]]] = {
+UNITWISE: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "identity": (nn.Identity, ()),
     "relu": (nn.ReLU, ()),
     "relu6": (nn.ReLU6, ()),
@@ -81,32 +80,27 @@ class Spec:
     output: str
     input_features: tuple[int | None, ...] = ()
 
-    def to_json(self) -> str:
-        """The graph as JSON text."""
-        return json.dumps({"format": FORMAT, **asdict(self)})
+    def to_dict(self) -> dict[str, Any]:
+        """The graph as plain data that JSON can hold."""
+        return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def from_json(cls, text: str) -> "Spec":
-        """Read :meth:`to_json`'s text.
+    def from_dict(cls, data: Mapping[str, Any]) -> "Spec":
+        """Read :meth:`to_dict`'s data, which may have come from anybody.
 
         Raises:
-            SlicingError: when the text is not a graph of known operations.
+            SlicingError: when it is not a graph of known operations.
         """
         try:
-            data = json.loads(text)
             if data["format"] != FORMAT:
-                raise SlicingError(
-                    f"architecture format must be {FORMAT}, got {data['format']!r}; update slicerank"
-                )
+                raise SlicingError(f"architecture format must be {FORMAT}, got {data['format']!r}; update slicerank")
             nodes = tuple(
-                Node(str(n["name"]), str(n["op"]), tuple(n["inputs"]), dict(n["config"]))
-                for n in data["nodes"]
+                Node(str(n["name"]), str(n["op"]), tuple(n["inputs"]), dict(n["config"])) for n in data["nodes"]
             )
-            spec = cls(tuple(data["inputs"]), nodes, str(data["output"]), tuple(data["input_features"]))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise SlicingError(
-                f"the file's architecture can't be read ({error!r}); save the network again"
-            ) from error
+            features = tuple(data["input_features"])
+            spec = cls(tuple(data["inputs"]), nodes, str(data["output"]), features)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SlicingError(f"the architecture can't be read ({error!r}); save the network again") from error
         spec.check()
         return spec
 
@@ -115,14 +109,10 @@ class Spec:
         known = set(self.inputs)
         for node in self.nodes:
             if node.op not in OPERATIONS:
-                raise SlicingError(
-                    f"{node.name}: operation {node.op!r} is unknown; known: {', '.join(OPERATIONS)}"
-                )
+                raise SlicingError(f"{node.name}: operation {node.op!r} is unknown; known: {', '.join(OPERATIONS)}")
             missing = [name for name in node.inputs if name not in known]
             if missing or not node.inputs:
-                raise SlicingError(
-                    f"{node.name}: reads {missing or 'nothing'}, which no earlier operation gives"
-                )
+                raise SlicingError(f"{node.name}: reads {missing or 'nothing'}, which no earlier operation gives")
             known.add(node.name)
         if self.output not in known:
             raise SlicingError(f"the output {self.output!r} is not one of the graph's operations")
@@ -133,9 +123,7 @@ def unitwise_module(node: Node) -> nn.Module:
     build, attributes = UNITWISE[node.op]
     unknown = set(node.config) - set(attributes)
     if unknown:
-        raise SlicingError(
-            f"{node.name}: {node.op} has no setting {sorted(unknown)}; it has {list(attributes)}"
-        )
+        raise SlicingError(f"{node.name}: {node.op} has no setting {sorted(unknown)}; it has {list(attributes)}")
     return build(**{key: _tupled(value) for key, value in node.config.items()})
 
 

@@ -12,7 +12,9 @@ from torch.fx.passes.shape_prop import ShapeProp
 from slicing.errors import SlicingError
 from slicing.spec import UNITWISE, Node, Spec
 
-_UNITWISE_MODULES = {build: (op, attributes) for op, (build, attributes) in UNITWISE.items()}
+_UNITWISE_MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
+    build: (op, attributes) for op, (build, attributes) in UNITWISE.items()
+}
 
 # Functions and tensor methods that stand for a unit-wise module: the module's name and the names of their arguments.
 _FUNCTIONS: dict[Any, tuple[str, tuple[str, ...]]] = {
@@ -83,9 +85,7 @@ def _propagate_shapes(graph: fx.GraphModule, module: nn.Module, input_shape: Seq
     training = graph.training
     graph.eval()
     with torch.no_grad():
-        ShapeProp(graph).propagate(
-            torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
-        )
+        ShapeProp(graph).propagate(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
     graph.train(training)
 
 
@@ -143,7 +143,7 @@ class _Reader:
         elif kind in _WITH_WEIGHTS:
             if target in self.layers:
                 raise SlicingError(
-                    f"{target}: runs twice in one pass; shared weights can't be sliced, give each use a layer of its own"
+                    f"{target}: runs twice in one pass; shared weights can't be sliced, give each use its own layer"
                 )
             op, config = _WITH_WEIGHTS[kind](target, layer)
             self.layers[target] = layer
@@ -176,14 +176,11 @@ class _Reader:
             if op == "dropout" and given.get("training", True) is False:
                 config["p"] = 0.0
             self._add(node, node.name, op, config)
-        elif function is getattr:  # x.shape, read by a view
-            return
-        elif function is operator.getitem:
+        elif function is getattr or function is operator.getitem:  # x.shape[0], read by a view
             return
         else:
-            raise SlicingError(
-                f"{node.name}: {getattr(function, '__name__', function)} can't be sliced; supported layers: {_supported()}"
-            )
+            called = getattr(function, "__name__", function)
+            raise SlicingError(f"{node.name}: {called} can't be sliced; supported layers: {_supported()}")
 
     def _call_method(self, node: fx.Node) -> None:
         method = str(node.target)
@@ -211,15 +208,11 @@ class _Reader:
             if method == "contiguous":
                 self.alias[node] = self._source(node)
         else:
-            raise SlicingError(
-                f"{node.name}: tensor method {method} can't be sliced; supported layers: {_supported()}"
-            )
+            raise SlicingError(f"{node.name}: tensor method {method} can't be sliced; supported layers: {_supported()}")
 
     def _binary(self, node: fx.Node, op: str) -> None:
         if len(node.args) != 2 or not all(isinstance(arg, fx.Node) for arg in node.args) or node.kwargs:
-            raise SlicingError(
-                f"{node.name}: only {op} of two activations can be sliced, got {node.format_node()}"
-            )
+            raise SlicingError(f"{node.name}: only {op} of two activations can be sliced, got {node.format_node()}")
         self._add(node, node.name, op, {}, tuple(self._named(arg) for arg in node.args))
 
     def _cat(self, node: fx.Node) -> None:
@@ -260,9 +253,7 @@ class _Reader:
     def _squeeze(self, node: fx.Node) -> None:
         (dim,) = _arguments(node, ("dim",), (None,))
         if dim is None:
-            raise SlicingError(
-                f"{node.name}: squeeze needs a dimension, else a batch of one loses its batch axis"
-            )
+            raise SlicingError(f"{node.name}: squeeze needs a dimension, else a batch of one loses its batch axis")
         self._add(node, node.name, "squeeze", {"dim": dim})
 
     def _softmax(self, node: fx.Node) -> None:
@@ -298,9 +289,7 @@ def _linear(name: str, layer: nn.Module) -> tuple[str, dict[str, Any]]:
 def _conv2d(name: str, layer: nn.Module) -> tuple[str, dict[str, Any]]:
     assert isinstance(layer, nn.Conv2d)
     if layer.padding_mode != "zeros":
-        raise SlicingError(
-            f"{name}: only zero padding can be sliced, got padding_mode={layer.padding_mode!r}"
-        )
+        raise SlicingError(f"{name}: only zero padding can be sliced, got padding_mode={layer.padding_mode!r}")
     padding = layer.padding if isinstance(layer.padding, str) else list(layer.padding)
     return "conv2d", {
         "in_channels": layer.in_channels,
@@ -345,7 +334,7 @@ _WITH_WEIGHTS: dict[type[nn.Module], Callable[[str, nn.Module], tuple[str, dict[
 
 
 def _supported() -> str:
-    kinds = [*_WITH_WEIGHTS, nn.Flatten, *_UNITWISE_MODULES]
+    kinds: list[type[nn.Module]] = [*_WITH_WEIGHTS, nn.Flatten, *_UNITWISE_MODULES]
     return ", ".join(sorted(kind.__name__ for kind in kinds)) + ", add, mul, cat"
 
 

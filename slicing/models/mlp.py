@@ -1,6 +1,7 @@
 """A multilayer perceptron: the workhorse of ranking on features."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -20,10 +21,8 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
         SlicingError: for fewer than two sizes, or one below 1.
     """
     if len(sizes) < 2 or min(sizes) < 1:
-        raise SlicingError(
-            f"an MLP needs at least an input and an output size, all above 0, got {list(sizes)}"
-        )
+        raise SlicingError(f"an MLP needs at least an input and an output size, all above 0, got {list(sizes)}")
     layers: list[nn.Module] = []
-    for into, out in zip(sizes, sizes[1:], strict=False):
+    for into, out in pairwise(sizes):
         layers += [nn.Linear(into, out), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])

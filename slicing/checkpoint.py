@@ -1,0 +1,85 @@
+"""A sliced network in one safetensors file: weights as tensors, architecture, rates and connectivity as metadata."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slicing.errors import SlicingError
+from slicing.files import load_tensors, save_tensors
+from slicing.layers import Mixing
+from slicing.network import SlicedNetwork
+from slicing.spec import Spec
+
+KIND = "sliced network"
+
+
+def save(network: SlicedNetwork, path: Path | str, notes: Mapping[str, Any] | None = None) -> None:
+    """Write a network to one file; an interrupt leaves the old file or the new one.
+
+    Args:
+        network: any sliced network.
+        path: the file to write, usually ``*.safetensors``.
+        notes: anything JSON can hold that belongs with it, such as its training command and accuracies.
+
+    Raises:
+        SlicingError: when no file can be written there.
+    """
+    description = {
+        "spec": network.spec.to_dict(),
+        "rates": list(network.rates),
+        "connectivity": network.connectivity,
+        "rescale": network.rescale,
+        "notes": dict(notes or {}),
+    }
+    save_tensors(path, network.state_dict(), description, KIND)
+
+
+def load(path: Path | str) -> SlicedNetwork:
+    """Read a network back, on the CPU, in eval mode; nothing in the file is executed.
+
+    Raises:
+        SlicingError: when the file is missing, damaged, not a sliced network, or at odds with itself.
+    """
+    tensors, description = load_tensors(path, KIND)
+    try:
+        network = SlicedNetwork(
+            Spec.from_dict(description["spec"]),
+            description["rates"],
+            description["connectivity"],
+            description["rescale"],
+        )
+    except (KeyError, TypeError) as error:
+        raise SlicingError(f"{path}: its description lacks {error}; it was not written by slicerank") from error
+    fill(network, tensors, str(path))
+    return network.eval()
+
+
+def fill(network: SlicedNetwork, tensors: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load weights into a network, refusing those of another architecture.
+
+    Raises:
+        SlicingError: naming the first parameter that is missing, unexpected or of another shape, or the layer of a
+            nested network that has weights above the block diagonal.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if differing:
+        name = differing[0]
+        raise SlicingError(
+            f"{source}: holds another architecture: {name} should have shape {wanted.get(name, 'none')}, "
+            f"found {found.get(name, 'none')}; build the network the weights were trained in"
+        )
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    if len(dtypes) == 1:
+        network.to(dtype=dtypes.pop())
+    network.load_state_dict(dict(tensors))
+    for name, layer in network.layer_modules():
+        if not isinstance(layer, Mixing) or layer.mask is None:
+            continue
+        if bool((layer.weight.detach() * (1 - layer.mask)).any()):
+            raise SlicingError(
+                f"{source}: {name} has weights above the block diagonal, so it is not nested; load it as dense"
+            )

@@ -1,0 +1,134 @@
+"""A standalone r-net: plain torch, without slicing code in it, for deployment or comparison."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from slicing.layers import Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedGroupNorm
+from slicing.layout import Layout
+from slicing.network import SlicedNetwork
+from slicing.rates import rate_index
+from slicing.spec import UNITWISE, Node, unitwise_module
+
+
+@torch.no_grad()
+def extract(network: SlicedNetwork, rate: float | None = None) -> fx.GraphModule:
+    """Cut the r-net out as a module of torch's own layers.
+
+    It computes what ``network(x, rate=rate)`` computes: the weights are copies of the sliced part, zeros standing
+    above the block diagonal of a nested layer, the output rescaling multiplied into the weights.
+
+    Args:
+        network: any sliced network.
+        rate: one of its rates; None is the whole network.
+
+    Returns:
+        A module with the same inputs and the same parameter names.
+    """
+    to = rate_index(network.rates, rate)
+    root = nn.Module()
+    graph = fx.Graph()
+    values: dict[str, fx.Node] = {name: graph.placeholder(name) for name in network.spec.inputs}
+    for node in network.spec.nodes:
+        xs = tuple(values[name] for name in node.inputs)
+        values[node.name] = _emit(graph, root, node, network, to, xs)
+    graph.output(values[network.spec.output])
+    module = fx.GraphModule(root, graph)
+    module.train(network.training)
+    return module
+
+
+def _emit(
+    graph: fx.Graph, root: nn.Module, node: Node, network: SlicedNetwork, to: int, xs: tuple[fx.Node, ...]
+) -> fx.Node:
+    if node.op in ("add", "mul"):
+        return graph.call_function(torch.add if node.op == "add" else torch.mul, xs)
+    if node.op == "cat":
+        return graph.call_function(torch.cat, (xs, network.layouts[node.name].axis))
+    if node.op == "squeeze":
+        return graph.call_function(torch.squeeze, (*xs, node.config["dim"]))
+    _put(root, node.name, _plain_layer(node, network, to))
+    return graph.call_module(node.name, xs)
+
+
+def _plain_layer(node: Node, network: SlicedNetwork, to: int) -> nn.Module:
+    if node.op in UNITWISE:
+        return unitwise_module(node)
+    if node.op == "flatten":
+        return nn.Flatten(1)
+    if node.op == "softmax":
+        return nn.Softmax(node.config["dim"])
+    layer = network.module_of(node.name)
+    config = dict(node.config)
+    if isinstance(layer, SlicedGroupNorm):
+        channels = layer.reads.widths[to]
+        norm = nn.GroupNorm(channels // layer.group_size, channels, config["eps"], config["affine"])
+        if layer.weight is not None and layer.bias is not None:
+            _fill(
+                norm,
+                _plain(layer.weight[:channels], layer.reads, to, 0),
+                _plain(layer.bias[:channels], layer.reads, to, 0),
+            )
+        return _like(norm, layer)
+    if isinstance(layer, SlicedEmbedding):
+        units = layer.gives.widths[to]
+        table = nn.Embedding(layer.weight.shape[0], units, layer.padding_idx)
+        table.weight.copy_(layer.weight[:, :units])
+        return _like(table, layer)
+    if isinstance(layer, SlicedGroupedConv2d):
+        out, into = layer.gives.widths[to], layer.reads.widths[to]
+        grouped = _convolution(config, into, out, groups=into // layer.per_group)
+        bias = None if layer.bias is None else _plain(layer.bias[:out], layer.gives, to, 0)
+        _fill(grouped, _plain(layer.weight[:out], layer.gives, to, 0), bias)
+        return _like(grouped, layer)
+    assert isinstance(layer, Mixing)
+    out, into = layer.gives.widths[to], layer.reads.widths[to]
+    weight = _plain(layer.weight[:out, :into] * layer.scale(to), layer.reads, to, 1)
+    plain = nn.Linear(into, out, config["bias"]) if node.op == "linear" else _convolution(config, into, out, groups=1)
+    _fill(plain, weight, None if layer.bias is None else layer.bias[:out])
+    return _like(plain, layer)
+
+
+def _convolution(config: dict[str, Any], into: int, out: int, groups: int) -> nn.Conv2d:
+    padding = config["padding"] if isinstance(config["padding"], str) else tuple(config["padding"])
+    return nn.Conv2d(
+        into,
+        out,
+        tuple(config["kernel_size"]),
+        tuple(config["stride"]),
+        padding,
+        tuple(config["dilation"]),
+        groups,
+        config["bias"],
+    )
+
+
+def _plain(tensor: Tensor, layout: Layout, to: int, dim: int) -> Tensor:
+    """From block order back to the ordinary order of a concatenation."""
+    places = layout.plain_positions(to)
+    if places is None:
+        return tensor
+    return torch.empty_like(tensor).index_copy_(dim, places.to(tensor.device), tensor)
+
+
+def _fill(layer: nn.Linear | nn.Conv2d | nn.GroupNorm, weight: Tensor, bias: Tensor | None) -> None:
+    layer.to(dtype=weight.dtype, device=weight.device)
+    layer.weight.copy_(weight)
+    if bias is not None:
+        assert layer.bias is not None
+        layer.bias.copy_(bias)
+
+
+def _like(layer: nn.Module, model: nn.Module) -> nn.Module:
+    parameter = next(model.parameters(), None)
+    return layer if parameter is None else layer.to(dtype=parameter.dtype, device=parameter.device)
+
+
+def _put(root: nn.Module, path: str, module: nn.Module) -> None:
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        if not hasattr(root, parent):
+            root.add_module(parent, nn.Module())
+        root = getattr(root, parent)
+    root.add_module(leaf, module)
