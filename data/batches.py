@@ -79,13 +79,9 @@ def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float])
     """
     channels = images.shape[1] if images.ndim == 4 else None
     if images.dtype != torch.uint8 or channels is None:
-        raise DataError(
-            f"images must be uint8 of shape (B, C, H, W), got {images.dtype} {tuple(images.shape)}"
-        )
+        raise DataError(f"images must be uint8 of shape (B, C, H, W), got {images.dtype} {tuple(images.shape)}")
     if not len(mean) == len(std) == channels:
-        raise DataError(
-            f"mean and std must have one value for each of {channels} channels, got {mean} and {std}"
-        )
+        raise DataError(f"mean and std must have one value for each of {channels} channels, got {mean} and {std}")
     if not all(deviation > 0 for deviation in std):
         raise DataError(f"std must be positive, got {std}")
     shape = (1, channels, 1, 1)

@@ -122,9 +122,7 @@ def _read_batches(folder: Path, names: tuple[str, ...], variant: _Variant) -> Im
         pixels, numbers = batch["data"], batch[variant.batch_labels]
         if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != np.prod(_SHAPE):
             got = pixels.shape if isinstance(pixels, np.ndarray) else type(pixels).__name__
-            raise DataError(
-                f"{path}: 'data' must be rows of {np.prod(_SHAPE)} values (3x32x32 pixels), got {got}"
-            )
+            raise DataError(f"{path}: 'data' must be rows of {np.prod(_SHAPE)} values (3x32x32 pixels), got {got}")
         if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
             raise DataError(f"{path}: {variant.batch_labels!r} must be a list of integers")
         if len(numbers) != len(pixels):

@@ -35,9 +35,7 @@ def decode_exact(content: bytes, mode: str, size: tuple[int, int], where: str) -
     except DataError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and more on damaged bytes
-        raise DataError(
-            f"{where} is no readable PNG or JPEG image ({error}): fetch the file again"
-        ) from error
+        raise DataError(f"{where} is no readable PNG or JPEG image ({error}): fetch the file again") from error
 
 
 def to_channels_first(pixels: list[bytes], mode: str, size: tuple[int, int]) -> np.ndarray:

@@ -21,8 +21,6 @@ def read_digits(request: ImageRequest) -> SourceImages:
     pixels, labels = load_digits(return_X_y=True)
     images = np.rint(pixels.reshape(-1, 1, 8, 8) * (255 / _DARKEST)).astype(np.uint8)
     everything = ImageSplit(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
-    test = stratified_sample(
-        everything.labels, TEST_IMAGES, CLASSES, [_TEST_SEED], purpose="the test split", leave=1
-    )
+    test = stratified_sample(everything.labels, TEST_IMAGES, CLASSES, [_TEST_SEED], purpose="the test split", leave=1)
     train = remaining(test, len(everything))
     return SourceImages(CLASSES, everything.take(train), everything.take(test), mirror_safe=False)

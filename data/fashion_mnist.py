@@ -20,9 +20,7 @@ CLASSES = (
 
 _TITLE = "Fashion-MNIST"
 _SIZE = (28, 28)
-_STEMS = tuple(
-    f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-)
+_STEMS = tuple(f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _PARQUET_FOLDERS = ("data", "fashion_mnist", "fashion-mnist")
 
 
@@ -50,8 +48,7 @@ def _find_files(folder: Path) -> tuple[Path, ...] | None:
     """Return the four files, images before labels, training before test; None where there is none of them."""
     for place in (folder / "FashionMNIST" / "raw", folder):
         found = [
-            next((path for path in (place / stem, place / f"{stem}.gz") if path.is_file()), None)
-            for stem in _STEMS
+            next((path for path in (place / stem, place / f"{stem}.gz") if path.is_file()), None) for stem in _STEMS
         ]
         missing = [stem for stem, path in zip(_STEMS, found, strict=True) if path is None]
         if not missing:
@@ -78,9 +75,7 @@ def _read_pair(images: Path, labels: Path) -> ImageSplit:
         raise DataError(f"{images} must hold images of 28x28 pixels, got {got}: is this {_TITLE}?")
     if len(pixels) != len(numbers):
         raise DataError(f"{labels} must hold a label for each of {len(pixels)} images, got {len(numbers)}")
-    return ImageSplit(
-        torch.from_numpy(pixels[:, None]), torch.from_numpy(checked_labels(numbers, CLASSES, labels))
-    )
+    return ImageSplit(torch.from_numpy(pixels[:, None]), torch.from_numpy(checked_labels(numbers, CLASSES, labels)))
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
@@ -91,9 +86,7 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
         with opener(path, "rb") as file:
             head = file.read(header)
             if head[:4] != bytes((0, 0, 8, dimensions)) or len(head) < header:
-                raise DataError(
-                    f"{path} must be an idx file of {dimensions}-dimensional bytes: fetch it again"
-                )
+                raise DataError(f"{path} must be an idx file of {dimensions}-dimensional bytes: fetch it again")
             shape = struct.unpack(f">{dimensions}I", head[4:])
             expected = int(np.prod(shape, dtype=object))
             content = file.read(expected + 1)  # one more, to notice a surplus without reading all of it

@@ -68,9 +68,7 @@ def _list(folder: Path) -> tuple[tuple[str, ...], list[Path], torch.Tensor]:
     """Return the classes, the images' paths in the order of their names, and their labels."""
     classes = _subfolders(folder)
     if len(classes) < 2:
-        raise DataError(
-            f"{folder} must hold a subfolder of images for each of two or more classes, got {len(classes)}"
-        )
+        raise DataError(f"{folder} must hold a subfolder of images for each of two or more classes, got {len(classes)}")
     paths, labels = [], []
     for number, place in enumerate(classes):
         images = sorted(_images(place))
@@ -102,9 +100,7 @@ def _decode(paths: list[Path], request: ImageRequest) -> torch.Tensor:
         if request.progress and (len(pictures) % _REPORT_EVERY == 0 or len(pictures) == len(paths)):
             request.progress(len(pictures), len(paths))
     if any(pixels.ndim == 3 for pixels in pictures):
-        pictures = [
-            pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2) for pixels in pictures
-        ]
+        pictures = [pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2) for pixels in pictures]
         return torch.from_numpy(np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2)))
     return torch.from_numpy(np.stack(pictures)[:, None])
 

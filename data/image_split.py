@@ -86,9 +86,7 @@ class ImageRequest:
 def existing_folder(request: ImageRequest, name: str) -> Path:
     """Return the requested folder, which must be given and exist, unless a download is going to make it."""
     if request.folder is None:
-        raise DataError(
-            f"data set {name!r} is read from a folder, none was given: set data_dir (--data-dir DIR)"
-        )
+        raise DataError(f"data set {name!r} is read from a folder, none was given: set data_dir (--data-dir DIR)")
     if not request.folder.is_dir() and not request.download:
         raise DataError(
             f"data folder {request.folder} does not exist: set data_dir (--data-dir DIR) to an existing one"
@@ -99,9 +97,7 @@ def existing_folder(request: ImageRequest, name: str) -> Path:
 def checked_labels(labels: np.ndarray, classes: tuple[str, ...], where: Path) -> np.ndarray:
     """Return ``labels``, shape (N,), as int64; each must be an integer in ``[0, len(classes))``."""
     if labels.ndim != 1 or not (np.issubdtype(labels.dtype, np.integer) or labels.size == 0):
-        raise DataError(
-            f"{where}: labels must be a list of integers, got {labels.dtype} of shape {labels.shape}"
-        )
+        raise DataError(f"{where}: labels must be a list of integers, got {labels.dtype} of shape {labels.shape}")
     outside = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if outside.size:
         row = int(outside[0])

@@ -26,7 +26,7 @@ _SOURCES: dict[str, Callable[[ImageRequest], SourceImages]] = {
 IMAGE_DATA_SETS = tuple(_SOURCES)
 """The names that :func:`load_images` knows."""
 
-_VALIDATION, _LIMIT = 1, 2  # separate random streams: the limit does not move the validation split
+_VALIDATION, _LIMIT = 1, 2  # separate random streams, so that the two choices are independent
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +95,9 @@ def load_images(
     if seed < 0:
         raise DataError(f"seed must not be negative, got {seed}")
     if image_size is not None and name != "images":
-        raise DataError(
-            f"image_size resizes the data set 'images' only, got {image_size} with {name!r}: leave it out"
-        )
+        raise DataError(f"image_size resizes the data set 'images' only, got {image_size} with {name!r}: leave it out")
     if download and name == "images":
-        raise DataError(
-            "the data set 'images' is your own folder and cannot be downloaded: leave download out"
-        )
+        raise DataError("the data set 'images' is your own folder and cannot be downloaded: leave download out")
     folder = None if data_dir is None else Path(data_dir)
     try:
         source = _SOURCES[name](ImageRequest(folder, download, image_size, progress))
@@ -126,9 +122,7 @@ def load_images(
 def _refuse_gaps(test: ImageSplit, classes: tuple[str, ...]) -> None:
     for number, count in enumerate(torch.bincount(test.labels, minlength=len(classes)).tolist()):
         if count == 0:
-            raise DataError(
-                f"the test split must have an image of each class, it has none of {classes[number]!r}"
-            )
+            raise DataError(f"the test split must have an image of each class, it has none of {classes[number]!r}")
 
 
 def _divide(
@@ -162,15 +156,11 @@ def _channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[
     means, deviations = [], []
     levels = torch.arange(256, dtype=torch.float64) / 255
     for channel in range(images.shape[1]):
-        share = (
-            torch.bincount(images[:, channel].flatten(), minlength=256).double() / images[:, channel].numel()
-        )
+        share = torch.bincount(images[:, channel].flatten(), minlength=256).double() / images[:, channel].numel()
         mean = float(share @ levels)
         deviation = float((share @ (levels - mean).square()).sqrt())
         if share.max() == 1:
-            raise DataError(
-                f"channel {channel} must vary over the training images, it is {mean * 255:.0f} everywhere"
-            )
+            raise DataError(f"channel {channel} must vary over the training images, it is {mean * 255:.0f} everywhere")
         means.append(mean)
         deviations.append(deviation)
     return tuple(means), tuple(deviations)

@@ -17,6 +17,8 @@ from data.errors import DataError
 from data.image_split import ImageSplit, Progress, checked_labels
 
 _IMAGE_COLUMNS = ("img", "image")
+# A panic is how polars' Rust code ends on some damaged files; it is no Exception, so it is named.
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _REPORT_EVERY = 1000  # images between two calls of the progress callback
 
 
@@ -57,9 +59,7 @@ def find_shards(folder: Path, subfolders: Sequence[str]) -> Shards | None:
             continue
         for split, paths in (("train", train), ("test", test)):
             if not paths:
-                raise DataError(
-                    f"{place} has no {split}-*.parquet beside the shards of the other split: add it"
-                )
+                raise DataError(f"{place} has no {split}-*.parquet beside the shards of the other split: add it")
             _refuse_gaps(paths, place, split)
         return Shards(train, test)
     return None
@@ -89,9 +89,7 @@ def read_shards(
                     progress(done, total)
             images.append(to_channels_first(pixels, layout.mode, layout.size))
             labels.append(numbers)
-        splits.append(
-            ImageSplit(torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(labels)))
-        )
+        splits.append(ImageSplit(torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(labels))))
     return splits[0], splits[1]
 
 
@@ -109,7 +107,7 @@ def _refuse_gaps(paths: Sequence[Path], place: Path, split: str) -> None:
 def _height(path: Path) -> int:
     try:
         return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except _UNREADABLE as error:
         raise _damaged(path, error) from error
 
 
@@ -121,11 +119,9 @@ def _read_shard(path: Path, layout: ParquetLayout) -> tuple[list[bytes], np.ndar
         label_column = _column(path, schema, layout.label_columns)
         kind = schema[image_column]
         if not (isinstance(kind, pl.Struct) and pl.Field("bytes", pl.Binary) in kind.fields):
-            raise DataError(
-                f"{path}: column {image_column!r} must be a struct with binary 'bytes', got {kind}"
-            )
+            raise DataError(f"{path}: column {image_column!r} must be a struct with binary 'bytes', got {kind}")
         frame = rows.select(image_column, label_column).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except _UNREADABLE as error:
         raise _damaged(path, error) from error
     encoded = frame[image_column].struct.field("bytes")
     for name, series in ((image_column, encoded), (label_column, frame[label_column])):
@@ -142,6 +138,6 @@ def _column(path: Path, schema: pl.Schema, accepted: Sequence[str]) -> str:
     raise DataError(f"{path} must have a column named {' or '.join(accepted)}, got {', '.join(schema)}")
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path, error: BaseException) -> DataError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DataError(f"{path} is truncated or no Parquet file ({reason}): fetch it again")

@@ -71,9 +71,7 @@ _ALLOWED = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> _Global:
         if (module, name) not in _ALLOWED:
-            raise DataError(
-                f"asks for {module}.{name}, which no file of images needs: not read, it may be hostile"
-            )
+            raise DataError(f"asks for {module}.{name}, which no file of images needs: not read, it may be hostile")
         return _Global(name)
 
 
@@ -96,9 +94,7 @@ def read_pickled_dict(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is truncated or damaged ({_first_line(error)}): fetch it again") from error
     if not isinstance(value, dict):
         raise DataError(f"{path} must hold a dictionary, got {type(value).__name__}")
-    return {
-        _text(key): _array(item, path) if isinstance(item, _Array) else item for key, item in value.items()
-    }
+    return {_text(key): _array(item, path) if isinstance(item, _Array) else item for key, item in value.items()}
 
 
 def _array(recorded: _Array, path: Path) -> np.ndarray:
@@ -114,9 +110,7 @@ def _array(recorded: _Array, path: Path) -> np.ndarray:
         and isinstance(content, bytes)
         and math.prod(shape) == len(content)
     ):
-        raise DataError(
-            f"{path} is truncated or damaged (an array's shape and bytes disagree): fetch it again"
-        )
+        raise DataError(f"{path} is truncated or damaged (an array's shape and bytes disagree): fetch it again")
     return np.frombuffer(content, np.uint8).reshape(shape).copy()
 
 

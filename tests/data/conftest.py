@@ -42,16 +42,12 @@ def python2_batch(pixels: np.ndarray, labels: list[int], label_key: str = "label
     out += short(label_key.encode()) + b"q\x04]q\x05(" + b"".join(map(integer, labels)) + b"e"
     out += short(b"data") + b"q\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85"
     out += short(b"b") + b"\x87Rq\t(K\x01" + integer(rows) + integer(columns) + b"\x86cnumpy\ndtype\nq\n"
-    out += (
-        short(b"u1") + b"K\x00K\x01\x87Rq\x0b(K\x03" + short(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
-    )
+    out += short(b"u1") + b"K\x00K\x01\x87Rq\x0b(K\x03" + short(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
     out += b"K\x00tb\x89T" + struct.pack("<i", pixels.size) + pixels.tobytes() + b"tb"
     return out + short(b"filenames") + b"q\x0c]q\r(" + short(b"a.png") * rows + b"eu."
 
 
-def parquet_shard(
-    path: Path, files: list[bytes], labels: list[int], image: str = "img", label: str = "label"
-) -> None:
+def parquet_shard(path: Path, files: list[bytes], labels: list[int], image: str = "img", label: str = "label") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"bytes": content, "path": f"{i}.png"} for i, content in enumerate(files)]
     schema = {image: pl.Struct({"bytes": pl.Binary, "path": pl.String}), label: pl.Int64}

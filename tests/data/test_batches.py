@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import Augment, DataError, ImageSplit, epoch_batches, load_images, normalise, ordered_batches
+from data.batches import _AUGMENTATION, _ORDER, _generator
 from data.torchvision_shim import torchvision
 
 MEAN, STD = (0.5, 0.25, 0.125), (0.5, 0.2, 0.1)
@@ -23,11 +24,7 @@ def crops(image: torch.Tensor, padding: int, flip: bool) -> list[torch.Tensor]:
     channels, height, width = image.shape
     canvas = torch.zeros(channels, height + 2 * padding, width + 2 * padding, dtype=image.dtype)
     canvas[:, padding : padding + height, padding : padding + width] = image
-    every = [
-        canvas[:, y : y + height, x : x + width]
-        for y in range(2 * padding + 1)
-        for x in range(2 * padding + 1)
-    ]
+    every = [canvas[:, y : y + height, x : x + width] for y in range(2 * padding + 1) for x in range(2 * padding + 1)]
     return every + [crop.flip(-1) for crop in every] if flip else every
 
 
@@ -106,12 +103,8 @@ def test_normalised_training_images_have_mean_0_and_deviation_1():
     assert images.std(correction=0).item() == pytest.approx(1, abs=1e-5)
 
 
-def epoch(
-    split: ImageSplit, batch_size: int = 4, seed: int = 0, number: int = 0, augment: Augment | None = None
-):
-    return list(
-        epoch_batches(split, batch_size, seed=seed, epoch=number, augment=augment, mean=MEAN, std=STD)
-    )
+def epoch(split: ImageSplit, batch_size: int = 4, seed: int = 0, number: int = 0, augment: Augment | None = None):
+    return list(epoch_batches(split, batch_size, seed=seed, epoch=number, augment=augment, mean=MEAN, std=STD))
 
 
 @settings(max_examples=30, deadline=None)
@@ -120,9 +113,7 @@ def test_an_epoch_shows_every_image_once_with_its_label(count, batch_size, seed,
     split = make(count)
     batches = epoch(split, batch_size, seed, number)
     sizes = [len(labels) for _, labels in batches]
-    assert sizes == [batch_size] * (count // batch_size) + (
-        [count % batch_size] if count % batch_size else []
-    )
+    assert sizes == [batch_size] * (count // batch_size) + ([count % batch_size] if count % batch_size else [])
     labels = torch.cat([labels for _, labels in batches])
     assert sorted(labels.tolist()) == list(range(count))
     images = torch.cat([images for images, _ in batches])
@@ -163,6 +154,10 @@ def test_augmentation_does_not_change_the_order_and_differs_between_epochs():
         return batches[0][0][batches[0][1].argsort()]
 
     assert not torch.equal(shown(0), shown(1))
+
+
+def test_order_and_augmentation_are_drawn_from_separate_streams():
+    assert _generator(1, 2, _ORDER).initial_seed() != _generator(1, 2, _AUGMENTATION).initial_seed()
 
 
 def test_batches_leave_the_data_alone_and_do_not_touch_the_global_generator():

@@ -166,10 +166,19 @@ def test_a_download_with_another_checksum_leaves_nothing(published, tmp_path):
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_an_archive_cannot_write_outside_its_folder(published, tmp_path, monkeypatch):
+    (tmp_path / "payload").write_text("x")
+    with tarfile.open(published, "w:gz") as tar:
+        tar.add(tmp_path / "payload", "../../escaped")
+    digest = hashlib.md5(published.read_bytes()).hexdigest()
+    monkeypatch.setattr(torchvision().datasets.CIFAR10, "tgz_md5", digest)
+    with pytest.raises(DataError, match="could not be downloaded"):
+        read_cifar10(ImageRequest(tmp_path / "new", download=True))
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 def test_a_failed_download_leaves_nothing(published, tmp_path):
     published.unlink()
-    with pytest.raises(
-        DataError, match=r"CIFAR-10 could not be downloaded .*or put the files there yourself"
-    ):
+    with pytest.raises(DataError, match=r"CIFAR-10 could not be downloaded .*or put the files there yourself"):
         read_cifar10(ImageRequest(tmp_path / "new", download=True))
     assert list((tmp_path / "new").iterdir()) == []

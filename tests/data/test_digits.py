@@ -9,9 +9,7 @@ from data.image_split import ImageRequest
 def test_every_digit_is_there_once_scaled_to_255():
     source = read_digits(ImageRequest(None))
     pixels, labels = load_digits(return_X_y=True)
-    expected = sorted(
-        (int(label), *row) for label, row in zip(labels, np.rint(pixels * 255 / 16), strict=True)
-    )
+    expected = sorted((int(label), *row) for label, row in zip(labels, np.rint(pixels * 255 / 16), strict=True))
     got = [
         (int(label), *image.flatten().tolist())
         for split in (source.train, source.test)
@@ -27,9 +25,7 @@ def test_every_digit_is_there_once_scaled_to_255():
 def test_the_test_split_is_a_stratified_fifth():
     source = read_digits(ImageRequest(None))
     assert len(source.test) == TEST_IMAGES == 360
-    shares = torch.bincount(source.test.labels) / torch.bincount(
-        torch.cat([source.test.labels, source.train.labels])
-    )
+    shares = torch.bincount(source.test.labels) / torch.bincount(torch.cat([source.test.labels, source.train.labels]))
     assert (shares - 0.2).abs().max() < 0.01
 
 

@@ -65,9 +65,7 @@ def test_a_missing_file_is_named(fashion_raw):
         read_fashion_mnist(ImageRequest(folder))
 
 
-@pytest.mark.parametrize(
-    "name", ["train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
-)
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
 def test_a_truncated_file_is_named(fashion_raw, name, share):
     folder, _, _ = fashion_raw
@@ -102,7 +100,8 @@ def test_surplus_bytes_are_refused(fashion_raw):
         read_fashion_mnist(ImageRequest(folder))
 
 
-def test_downloads_from_the_first_mirror_that_delivers(fashion_raw, mirror, tmp_path, monkeypatch):
+@pytest.mark.parametrize("mirrors", [("gone/", ""), ("", "gone/")])
+def test_downloads_from_the_mirror_that_delivers(fashion_raw, mirror, tmp_path, monkeypatch, mirrors):
     folder, images, _ = fashion_raw
     served, address = mirror
     resources = []
@@ -112,7 +111,7 @@ def test_downloads_from_the_first_mirror_that_delivers(fashion_raw, mirror, tmp_
         (served / name).write_bytes(content)
         resources.append((name, hashlib.md5(content).hexdigest()))
     dataset = torchvision().datasets.FashionMNIST
-    monkeypatch.setattr(dataset, "mirrors", [address + "gone/", address])
+    monkeypatch.setattr(dataset, "mirrors", [address + place for place in mirrors])
     monkeypatch.setattr(dataset, "resources", resources)
     source = read_fashion_mnist(ImageRequest(tmp_path / "new", download=True))
     assert np.array_equal(source.test.images.numpy(), images[40:, None])

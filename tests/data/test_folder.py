@@ -43,11 +43,7 @@ def test_without_test_folder_a_fixed_fifth_is_taken(tmp_path, write_picture):
 
 
 def test_grey_if_all_are_and_rgb_otherwise(tmp_path, write_picture):
-    grey = [
-        write_picture(tmp_path / split / name / "0.png", (6, 6))
-        for split in ("train", "test")
-        for name in "ab"
-    ]
+    grey = [write_picture(tmp_path / split / name / "0.png", (6, 6)) for split in ("train", "test") for name in "ab"]
     source = read_folder(ImageRequest(tmp_path))
     assert np.array_equal(source.train.images.numpy(), np.stack(grey[:2])[:, None])
     coloured = write_picture(tmp_path / "test" / "b" / "1.png")
@@ -121,9 +117,7 @@ def test_bad_folders(tmp_path, split_folder, write_picture):
 def test_test_folder_missing_beside_train(tmp_path, write_picture):
     for name in ("ant", "bee"):
         write_picture(tmp_path / "train" / name / "0.png")
-    with pytest.raises(
-        DataError, match="test must hold a subfolder of images for each of two or more classes"
-    ):
+    with pytest.raises(DataError, match="test must hold a subfolder of images for each of two or more classes"):
         read_folder(ImageRequest(tmp_path))
 
 
@@ -144,7 +138,5 @@ def test_too_few_images_of_a_class_for_the_split(tmp_path, write_picture):
     for i in range(5):
         write_picture(tmp_path / "ant" / f"{i}.png")
     write_picture(tmp_path / "bee" / "0.png")
-    with pytest.raises(
-        DataError, match="too few images of class 'bee' for the test split: at least 2 needed, got 1"
-    ):
+    with pytest.raises(DataError, match="too few images of class 'bee' for the test split: at least 2 needed, got 1"):
         read_folder(ImageRequest(tmp_path))

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,7 +47,25 @@ def test_train_limit_takes_a_stratified_subset_and_leaves_validation_alone(digit
     assert torch.equal(limited.validation.images, digits.validation.images)
     expected = 200 * torch.bincount(digits.train.labels) / len(digits.train)
     assert (torch.bincount(limited.train.labels) - expected).abs().max() < 1
-    assert not torch.equal(load_images("digits", train_limit=200, seed=1).train.images, limited.train.images)
+
+
+def ranks_in_class(limited: ImageSplit, full: ImageSplit) -> list[tuple[int, int]]:
+    """Say which training images a limit kept, each as (class, place among the images of that class)."""
+    kept, places, counts = rows(limited), [], [0] * 10
+    for image, label in zip(full.images, full.labels.tolist(), strict=True):
+        if image.numpy().tobytes() in kept:
+            places.append((label, counts[label]))
+        counts[label] += 1
+    return sorted(places)
+
+
+def test_the_seed_decides_the_limited_subset():
+    chosen = [
+        ranks_in_class(load_images("digits", train_limit=200, seed=seed).train, load_images("digits", seed=seed).train)
+        for seed in (0, 0, 1)
+    ]
+    assert chosen[0] == chosen[1]
+    assert chosen[0] != chosen[2]
 
 
 def test_statistics_are_those_of_the_training_images(cifar10_batches):
@@ -90,9 +109,7 @@ def test_the_fingerprint_notices_every_part():
     [("cifar-10", "cifar10"), ("CIFAR100", "cifar100"), ("fashion", "fashion-mnist"), ("digit", "digits")],
 )
 def test_an_unknown_name_gets_the_nearest(name, near):
-    with pytest.raises(
-        DataError, match=f"unknown data set '{name}'; known: digits, .*Did you mean '{near}'"
-    ) as caught:
+    with pytest.raises(DataError, match=f"unknown data set '{name}'; known: digits, .*Did you mean '{near}'") as caught:
         load_images(name)
     assert all(known in str(caught.value) for known in IMAGE_DATA_SETS)
 
@@ -119,9 +136,7 @@ def test_validation_share_that_starves_a_class(share):
 
 @pytest.mark.parametrize("limit", [-1, 0, 9, 1294])
 def test_train_limit_out_of_range(limit):
-    message = (
-        rf"limited training split \(train_limit\) must hold between 10 and 1293 of 1293 images .*got {limit}"
-    )
+    message = rf"limited training split \(train_limit\) must hold between 10 and 1293 of 1293 images .*got {limit}"
     with pytest.raises(DataError, match=message):
         load_images("digits", train_limit=limit)
 
@@ -151,9 +166,7 @@ def test_a_class_without_test_images(cifar10_batches, writers):
     folder, images, _ = cifar10_batches
     path = folder / "cifar-10-batches-py" / "test_batch"
     path.write_bytes(writers["python2_batch"](images[50:].reshape(10, -1), [*range(9), 8]))
-    with pytest.raises(
-        DataError, match="the test split must have an image of each class, it has none of 'truck'"
-    ):
+    with pytest.raises(DataError, match="the test split must have an image of each class, it has none of 'truck'"):
         load_images("cifar10", folder, validation_share=0.2)
 
 
@@ -165,6 +178,17 @@ def test_a_constant_channel(cifar10_batches, writers):
         (folder / "cifar-10-batches-py" / f"data_batch_{i}").write_bytes(content)
     with pytest.raises(DataError, match="channel 1 must vary over the training images, it is 51 everywhere"):
         load_images("cifar10", folder, validation_share=0.2)
+
+
+def test_an_unreadable_file_is_named(cifar10_batches, monkeypatch):
+    folder, _, _ = cifar10_batches
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match="data_batch_1 cannot be read: Permission denied"):
+        load_images("cifar10", folder)
 
 
 def test_a_folder_in_place_of_a_file(cifar10_batches):

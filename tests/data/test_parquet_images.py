@@ -14,9 +14,7 @@ def shard(tmp_path, rng, writers):
     """Write one shard of 8x8 RGB images and return (shards, pixels): the same file serves both splits."""
     pixels = rng.integers(0, 256, (4, 8, 8, 3), np.uint8)
     path = tmp_path / "train-00000-of-00001.parquet"
-    writers["parquet_shard"](
-        path, [writers["encode"](image) for image in pixels], [0, 1, 0, 1], image="image"
-    )
+    writers["parquet_shard"](path, [writers["encode"](image) for image in pixels], [0, 1, 0, 1], image="image")
     return Shards((path,), (path,)), pixels
 
 
@@ -76,11 +74,20 @@ def test_a_truncated_file_is_named(shard, share):
     path = shards.train[0]
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(
-        DataError, match=r"train-.* is truncated or no Parquet file .*fetch it again"
-    ) as caught:
+    with pytest.raises(DataError, match=r"train-.* is truncated or no Parquet file .*fetch it again") as caught:
         read_shards(shards, LAYOUT)
     assert "\n" not in str(caught.value)
+
+
+def test_a_panic_of_the_reader_is_an_error_too(shard, monkeypatch):
+    shards, _ = shard
+
+    def panic(*args: object, **kwargs: object) -> None:
+        raise pl.exceptions.PanicException("called `Result::unwrap()` on an `Err` value")
+
+    monkeypatch.setattr(pl, "scan_parquet", panic)
+    with pytest.raises(DataError, match="is truncated or no Parquet file"):
+        read_shards(shards, LAYOUT)
 
 
 def test_another_kind_of_file_is_named(shard):
@@ -93,9 +100,7 @@ def test_another_kind_of_file_is_named(shard):
 def test_labels_out_of_range(tmp_path, writers):
     path = tmp_path / "x.parquet"
     writers["parquet_shard"](path, [writers["encode"](np.zeros((8, 8, 3), np.uint8))] * 2, [1, 2])
-    with pytest.raises(
-        DataError, match="labels must lie between 0 and 1, image 1 has label 2: is this the right"
-    ):
+    with pytest.raises(DataError, match="labels must lie between 0 and 1, image 1 has label 2: is this the right"):
         read_shards(Shards((path,), (path,)), LAYOUT)
 
 

@@ -63,9 +63,7 @@ def test_every_row_can_be_chosen():
 
 def test_a_scarce_class_is_named():
     labels = torch.tensor([0, 0, 0, 1])
-    with pytest.raises(
-        DataError, match=r"too few images of class 'dog' for the split: at least 2 needed, got 1"
-    ):
+    with pytest.raises(DataError, match=r"too few images of class 'dog' for the split: at least 2 needed, got 1"):
         stratified_sample(labels, 2, ["cat", "dog"], [0], purpose="the split", leave=1)
 
 

@@ -36,6 +36,7 @@ with ThreadPoolExecutor(4) as pool:
     assert len(set(pool.map(lambda _: torchvision(), range(8)))) == 1
 import torchvision as plain
 assert plain is torchvision()
+assert plain.extension is sys.modules["torchvision.extension"]  # no submodule of a failed import is left
 
 import torchvision.datasets, torchvision.transforms.v2
 assert plain.transforms.v2.RandomCrop(32, padding=4)(torch.zeros(3, 32, 32)).shape == (3, 32, 32)
