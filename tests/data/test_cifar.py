@@ -169,6 +169,7 @@ def test_a_download_with_another_checksum_leaves_nothing(published, tmp_path):
 def test_an_archive_cannot_write_outside_its_folder(published, tmp_path, monkeypatch):
     (tmp_path / "payload").write_text("x")
     with tarfile.open(published, "w:gz") as tar:
+        tar.add(tmp_path / "payload", "cifar-10-batches-py/test_batch")
         tar.add(tmp_path / "payload", "../../escaped")
     digest = hashlib.md5(published.read_bytes()).hexdigest()
     monkeypatch.setattr(torchvision().datasets.CIFAR10, "tgz_md5", digest)
