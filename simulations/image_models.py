@@ -1,0 +1,53 @@
+"""Networks for a data set of images: the sliced one, and separate plain ones of the same widths."""
+
+import torch
+from torch import nn
+
+from data import ImageData
+from simulations.settings import CascadeSettings
+from slicing import Connectivity, SlicedNetwork, SlicingError, convert, extract
+from slicing.models import mlp, small_cnn, vgg13
+
+SMALLEST_VGG_IMAGE = 32
+
+
+def template(settings: CascadeSettings, data: ImageData) -> nn.Module:
+    """The plain architecture at full width.
+
+    Raises:
+        SlicingError: when the images do not suit it, or the width is not above 0.
+    """
+    if settings.width <= 0:
+        raise SlicingError(f"width must be above 0, got {settings.width}; 1.0 is the architecture's own")
+    channels, height, width = data.train.images.shape[1:]
+    classes, factor = len(data.classes), settings.width
+    model = settings.model or settings.defaults.model
+    if model == "mlp":
+        hidden = [round(units * factor) for units in (512, 512)]
+        return nn.Sequential(nn.Flatten(), *mlp([channels * height * width, *hidden, classes]))
+    if model == "small-cnn":
+        return small_cnn(classes, factor, in_channels=channels)
+    if min(height, width) < SMALLEST_VGG_IMAGE:
+        raise SlicingError(
+            f"vgg13 pools five times and needs images of at least {SMALLEST_VGG_IMAGE} pixels a side, got "
+            f"{height}x{width}; choose --model small-cnn"
+        )
+    return vgg13(classes, factor, in_channels=channels)
+
+
+def sliced_network(settings: CascadeSettings, data: ImageData, connectivity: Connectivity) -> SlicedNetwork:
+    """A sliced network with fresh weights drawn from the seed."""
+    torch.manual_seed(settings.seed)
+    plain = convert(template(settings, data), settings.rates, "dense")
+    network = SlicedNetwork(plain.spec, plain.rates, connectivity)
+    network.reset_parameters()
+    return network
+
+
+def separate_network(settings: CascadeSettings, data: ImageData, rate: float) -> nn.Module:
+    """A plain torch network of the r-net's widths, with fresh weights drawn from the seed."""
+    narrow = extract(sliced_network(settings, data, "dense"), rate)
+    alone = convert(narrow, [1.0], "dense")
+    torch.manual_seed(settings.seed)
+    alone.reset_parameters()
+    return extract(alone)
