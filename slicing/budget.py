@@ -28,8 +28,9 @@ def rate_for_budget(rates: Sequence[float], budget: float, full_cost: float) -> 
 def rate_for_flops(network: SlicedNetwork, input_shape: Shapes, budget: float) -> float:
     """The widest rate that costs at most ``budget`` multiply-adds per candidate, counted exactly.
 
-    Equation 4 takes the cost as quadratic in r; a first layer on a fixed number of inputs is linear in it, and a
-    nested network costs less than r squared, so the exact count admits the same rate or a wider one.
+    Equation 4 takes the cost as quadratic in r. A first layer on a fixed number of inputs is linear in it, and so is a
+    nested network in part, so that the narrow rates cost more of the whole than r squared: the exact count may admit
+    only a narrower rate than Equation 4 does, and then Equation 4 would overspend.
 
     Raises:
         SlicingError: when even the narrowest rate costs more.

@@ -44,14 +44,15 @@ def load(path: Path | str) -> SlicedNetwork:
     """
     tensors, description = load_tensors(path, KIND)
     try:
-        network = SlicedNetwork(
-            Spec.from_dict(description["spec"]),
-            description["rates"],
-            description["connectivity"],
-            description["rescale"],
-        )
-    except (KeyError, TypeError) as error:
-        raise SlicingError(f"{path}: its description lacks {error}; it was not written by slicerank") from error
+        spec, rates = Spec.from_dict(description["spec"]), description["rates"]
+        connectivity, rescale = description["connectivity"], description["rescale"]
+        with torch.device("meta"):  # no memory for sizes that the weights in the file do not have
+            _check_shapes(SlicedNetwork(spec, rates, connectivity, rescale), tensors, str(path))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise SlicingError(
+            f"{path}: its description can't be read ({error}); it was not written by slicerank"
+        ) from error
+    network = SlicedNetwork(spec, rates, connectivity, rescale)
     fill(network, tensors, str(path))
     return network.eval()
 
@@ -63,6 +64,23 @@ def fill(network: SlicedNetwork, tensors: Mapping[str, torch.Tensor], source: st
         SlicingError: naming the first parameter that is missing, unexpected or of another shape, or the layer of a
             nested network that has weights above the block diagonal.
     """
+    _check_shapes(network, tensors, source)
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    if len(dtypes) > 1 or not all(dtype.is_floating_point for dtype in dtypes):
+        raise SlicingError(f"{source}: weights must all have one floating-point type, found {sorted(map(str, dtypes))}")
+    for dtype in dtypes:
+        network.to(dtype=dtype)
+    network.load_state_dict(dict(tensors))
+    for name, layer in network.layer_modules():
+        if not isinstance(layer, Mixing) or layer.mask is None:
+            continue
+        if bool(layer.weight.detach().masked_fill(layer.mask.bool(), 0.0).any()):
+            raise SlicingError(
+                f"{source}: {name} has weights above the block diagonal, so it is not nested; load it as dense"
+            )
+
+
+def _check_shapes(network: SlicedNetwork, tensors: Mapping[str, torch.Tensor], source: str) -> None:
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
@@ -72,14 +90,3 @@ def fill(network: SlicedNetwork, tensors: Mapping[str, torch.Tensor], source: st
             f"{source}: holds another architecture: {name} should have shape {wanted.get(name, 'none')}, "
             f"found {found.get(name, 'none')}; build the network the weights were trained in"
         )
-    dtypes = {tensor.dtype for tensor in tensors.values()}
-    if len(dtypes) == 1:
-        network.to(dtype=dtypes.pop())
-    network.load_state_dict(dict(tensors))
-    for name, layer in network.layer_modules():
-        if not isinstance(layer, Mixing) or layer.mask is None:
-            continue
-        if bool((layer.weight.detach() * (1 - layer.mask)).any()):
-            raise SlicingError(
-                f"{source}: {name} has weights above the block diagonal, so it is not nested; load it as dense"
-            )

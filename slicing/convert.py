@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slicing.errors import SlicingError
+from slicing.flops import Shapes
 from slicing.layers import Connectivity, Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedGroupNorm
 from slicing.layout import Layout
-from slicing.network import SlicedNetwork
+from slicing.network import SlicedNetwork, heads_of
 from slicing.rates import check_rates, width
 from slicing.spec import Node, Spec
 from slicing.trace import trace
@@ -28,7 +30,7 @@ def convert(
     *,
     groups: int = 16,
     rescale: bool | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Shapes | None = None,
 ) -> SlicedNetwork:
     """Slice a torch module, keeping its weights.
 
@@ -49,7 +51,8 @@ def convert(
         connectivity: ``nested`` (exact reuse) or ``dense`` (the paper).
         groups: GroupNorm groups for a converted BatchNorm, where the widths allow; more where they do not.
         rescale: rescale dense layers by M/round(rM) (section 3.5.1); None: where the fan-in varies, that is ``dense``.
-        input_shape: shape of one input without the batch, needed only to concatenate flattened activations or inputs.
+        input_shape: shape of one input without the batch (of several inputs: a sequence of shapes), needed only to
+            concatenate flattened activations or raw inputs.
 
     Raises:
         SlicingError: for a layer that can't be sliced, naming it, or rates that split a group, with the legal widths.
@@ -79,6 +82,11 @@ def _with_group_norm(spec: Spec, rates: tuple[float, ...], groups: int) -> tuple
         channels = int(node.config["num_channels"])
         whole = granularities[node.inputs[0]] or channels
         size = _group_size(whole, channels, groups if node.config["image"] else 1)
+        if size == 1 and not node.config["image"]:
+            raise SlicingError(
+                f"{node.name}: the rates leave groups of one unit, whose normalised value is always zero; choose rates "
+                f"whose shares of {channels} units have a common divisor, or drop the layer"
+            )
         config: dict[str, Any] = {"num_channels": channels, "num_groups": channels // size}
         nodes.append(replace(node, op="group_norm", config={**config, "eps": node.config["eps"], "affine": True}))
         replaced.append(node.name)
@@ -86,12 +94,19 @@ def _with_group_norm(spec: Spec, rates: tuple[float, ...], groups: int) -> tuple
 
 
 def _granularities(spec: Spec, rates: Sequence[float]) -> dict[str, int]:
-    """For each activation, the largest group that splits no block of any layer it comes from; 0 for an input."""
+    """For each activation, the largest group that splits no block of a layer it comes from; 0: its width is fixed."""
     whole = dict.fromkeys(spec.inputs, 0)
+    heads = heads_of(spec)
     for node in spec.nodes:
         units = [node.config[key] for key in ("out_features", "out_channels", "embedding_dim") if key in node.config]
-        if units and node.config.get("groups", 1) == 1:
+        groups = node.config.get("groups", 1)
+        if node.name in heads:
+            whole[node.name] = 0
+        elif units and groups == 1:
             whole[node.name] = gcd(*(width(rate, units[0]) for rate in rates))
+        elif units:
+            per_group = node.config["in_channels"] // groups
+            whole[node.name] = whole[node.inputs[0]] // per_group * (units[0] // groups)
         else:
             whole[node.name] = gcd(*(whole[source] for source in node.inputs))
     return whole
@@ -147,8 +162,11 @@ def _normalisation(layer: nn.Module, target: SlicedGroupNorm) -> tuple[Tensor, T
     if isinstance(layer, nn.GroupNorm):
         return layer.weight, layer.bias
     assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
-    scale: Tensor = torch.ones(layer.num_features) if layer.weight is None else layer.weight
-    shift: Tensor = torch.zeros(layer.num_features) if layer.bias is None else layer.bias
+    scale: Tensor = layer.weight
+    shift: Tensor = layer.bias
+    if layer.weight is None:
+        assert target.weight is not None
+        scale, shift = torch.ones_like(target.weight), torch.zeros_like(target.weight)
     if layer.running_mean is None or layer.running_var is None:
         return scale, shift
     means, variances = layer.running_mean, layer.running_var
@@ -172,7 +190,8 @@ def _warn(norms: Sequence[str], lost: dict[str, float]) -> None:
     if norms:
         warnings.warn(
             f"{len(norms)} BatchNorm layers became GroupNorm "
-            f"({', '.join(norms[:3])}{', ...' if len(norms) > 3 else ''}): a narrow network has other statistics; fine-tune",
+            f"({', '.join(norms[:3])}{', ...' if len(norms) > 3 else ''}): "
+            "a narrow network has other statistics; fine-tune",
             ConversionWarning,
             stacklevel=3,
         )

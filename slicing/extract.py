@@ -45,7 +45,7 @@ def _emit(
     if node.op in ("add", "mul"):
         return graph.call_function(torch.add if node.op == "add" else torch.mul, xs)
     if node.op == "cat":
-        return graph.call_function(torch.cat, (xs, network.layouts[node.name].axis))
+        return graph.call_function(torch.cat, (xs, node.config["dim"]))
     if node.op == "squeeze":
         return graph.call_function(torch.squeeze, (*xs, node.config["dim"]))
     _put(root, node.name, _plain_layer(node, network, to))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from slicing.errors import SlicingError
 from slicing.layers import Mixing, SlicedGroupedConv2d
+from slicing.layout import Layout
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
 
@@ -39,14 +40,33 @@ class Cost:
         return total
 
     def cached_values(self, to: int) -> int:
-        """Numbers per candidate that an incremental pass keeps at a rate, in order to widen from it."""
-        edges: dict[str, int] = {}
+        """Numbers per candidate in the prefixes that an incremental pass keeps, and that choosing survivors copies."""
+        return sum(
+            self.sizes[edge] * layout.widths[to] // layout.widths[-1] for edge, layout in self._cached_edges().items()
+        )
+
+    def held_values(self, to: int) -> int:
+        """Numbers per candidate that an incremental pass holds memory for at a rate, its inputs not counted.
+
+        Behind a dense layer or an embedding the buffer has room for every unit, and each head's sum is kept; at the
+        last rate the prefixes are gone.
+        """
+        last = len(self.network.rates) - 1
+        sums = sum(self.sizes[step.name] for step in self.network.steps if step.kind == "head")
+        if to == last:
+            return sums
+        return sums + sum(
+            self.sizes[edge] * (layout.widths[to] if layout.axis == 1 else layout.widths[-1]) // layout.widths[-1]
+            for edge, layout in self._cached_edges().items()
+        )
+
+    def _cached_edges(self) -> dict[str, Layout]:
+        edges: dict[str, Layout] = {}
         for step in self.network.steps:
             layer = self.network.module_of(step.name) if step.kind == "mix" else None
             if isinstance(layer, Mixing) and layer.reads.sliced:
-                edge = step.inputs[0]
-                edges[edge] = self.sizes[edge] * layer.reads.widths[to] // layer.reads.widths[-1]
-        return sum(edges.values())
+                edges[step.inputs[0]] = layer.reads
+        return edges
 
     def largest_activation(self) -> int:
         """Numbers per candidate in the largest activation at full width."""
@@ -64,7 +84,7 @@ def cost(network: SlicedNetwork, input_shape: Shapes) -> Cost:
     Raises:
         SlicingError: when the network can't take inputs of that shape.
     """
-    shapes = _shapes(network, input_shape)
+    shapes = candidate_shapes(len(network.spec.inputs), input_shape)
     with torch.device("meta"):
         shadow = SlicedNetwork(network.spec, network.rates, network.connectivity, network.rescale)
         looked_up = {node.inputs[0] for node in network.spec.nodes if node.op == "embedding"}
@@ -105,8 +125,8 @@ def flops(
 
 
 def cache_bytes(network: SlicedNetwork, input_shape: Shapes, rate: float | None = None) -> int:
-    """Bytes per candidate that an incremental pass keeps at a rate in order to widen from it, inputs not counted."""
-    values = cost(network, input_shape).cached_values(rate_index(network.rates, rate))
+    """Bytes per candidate that an incremental pass holds at a rate, its inputs not counted."""
+    values = cost(network, input_shape).held_values(rate_index(network.rates, rate))
     return values * next(network.parameters()).element_size()
 
 
@@ -121,8 +141,12 @@ def parameter_count(network: SlicedNetwork, rate: float | None = None) -> int:
     return total
 
 
-def _shapes(network: SlicedNetwork, input_shape: Shapes) -> list[tuple[int, ...]]:
-    count = len(network.spec.inputs)
+def candidate_shapes(count: int, input_shape: Shapes) -> list[tuple[int, ...]]:
+    """The shape of each of ``count`` inputs, from one shape or a sequence of them.
+
+    Raises:
+        SlicingError: when the shapes are not as many as the inputs.
+    """
     nested = [tuple(shape) for shape in input_shape if isinstance(shape, Sequence)]
     if count == 1 and not nested:
         return [tuple(int(size) for size in input_shape)]  # type: ignore[arg-type]

@@ -147,7 +147,10 @@ class Session:
         Raises:
             SlicingError: when the positions do not rise or lie outside.
         """
-        rows = torch.as_tensor(rows, dtype=torch.long)
+        rows = torch.as_tensor(rows)
+        if rows.dim() != 1 or (len(rows) and rows.dtype not in (torch.int32, torch.int64)):
+            raise SlicingError(f"survivors must be given as whole positions (N,), got {rows.dtype} {tuple(rows.shape)}")
+        rows = rows.long()
         count = len(self)
         if len(rows) and (rows[0] < 0 or rows[-1] >= count or bool((rows[1:] <= rows[:-1]).any())):
             raise SlicingError(f"survivors must be rising positions below {count}, got {rows[:5].tolist()}...")
@@ -196,16 +199,20 @@ def reuse_error(network: SlicedNetwork, *inputs: Tensor) -> list[dict[str, float
     for rate in network.rates:
         ours, theirs = session.widen(rate), exact.widen(rate)
         gap = (ours - theirs).abs()
-        changed = (ours.argmax(1) != theirs.argmax(1)).float()
+        changed = _best(ours) != _best(theirs)
         errors.append(
             {
                 "rate": rate,
                 "mean": float(gap.mean()),
                 "max": float(gap.max()),
-                "disagree": float(changed.mean()),
+                "disagree": float(changed.float().mean()),
             }
         )
     return errors
+
+
+def _best(scores: Tensor) -> Tensor:
+    return scores.reshape(len(scores), -1).argmax(1)
 
 
 def _image_layout(x: Tensor) -> Tensor:

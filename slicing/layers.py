@@ -50,7 +50,8 @@ class Mixing(nn.Module):
         self.reads, self.gives = reads, gives
         self.connectivity = connectivity
         self.head = not gives.sliced
-        self.rescale = rescale and reads.sliced
+        # A nested unit's fan-in does not depend on the rate, so there is nothing to compensate, except in the head.
+        self.rescale = rescale and reads.sliced and (self.head or connectivity == "dense")
         out, into = gives.widths[-1], reads.widths[-1]
         self.weight = nn.Parameter(torch.empty(out, into, *kernel))
         self.bias = nn.Parameter(torch.empty(out)) if bias else None
@@ -203,9 +204,10 @@ class SlicedLinear(Mixing):
         """``scale * x weight^T + bias``; x (..., in), weight (out, in)."""
         if out is not None:
             if bias is None:
-                torch.mm(x, weight.t(), out=out)
+                torch.mm(weight, x.t(), out=out.t())
                 return out if scale == 1.0 else out.mul_(scale)
-            return torch.addmm(bias, x, weight.t(), alpha=scale, out=out)
+            torch.addmm(bias[:, None], weight, x.t(), alpha=scale, out=out.t())
+            return out
         y = F.linear(x, weight, bias if scale == 1.0 else None)
         if scale == 1.0:
             return y
@@ -378,24 +380,41 @@ class SlicedEmbedding(nn.Module):
 
 
 class SlicedConcat(nn.Module):
-    """Concatenation along the units, in block order (see :mod:`slicing.layout`)."""
+    """Concatenation along the units, in block order (see :mod:`slicing.layout`).
 
-    def __init__(self, reads: Sequence[Layout], gives: Layout) -> None:
+    Args:
+        reads: the branches.
+        gives: their concatenation.
+        dim: the dimension that the plain network concatenates along.
+        name: the layer's name, for the error.
+    """
+
+    def __init__(self, reads: Sequence[Layout], gives: Layout, dim: int = 1, name: str = "cat") -> None:
         super().__init__()
-        self.reads, self.gives = list(reads), gives
+        self.reads, self.gives, self.dim, self.name = list(reads), gives, dim, name
 
     def forward(self, xs: Sequence[Tensor], start: int, to: int) -> Tensor:
-        """New units of every branch, interleaved block by block."""
+        """New units of every branch, interleaved block by block.
+
+        Raises:
+            SlicingError: when the units of these activations lie on another dimension than ``dim``.
+        """
         if not self.gives.sliced:
-            return torch.cat(list(xs), self.gives.axis)
+            return torch.cat(list(xs), self.dim)
+        axis = self.gives.axis
+        if (self.dim - axis) % xs[0].dim():
+            raise SlicingError(
+                f"{self.name}: concatenates along dim {self.dim}, but in activations of shape {tuple(xs[0].shape)} the "
+                f"units lie on dim {axis}; only a concatenation of units can be sliced"
+            )
         pieces: list[Tensor] = []
         taken = [0] * len(xs)
         for k in range(start + 1, to + 1):
             for i, (x, layout) in enumerate(zip(xs, self.reads, strict=True)):
                 size = layout.widths[k] - (layout.widths[k - 1] if k else 0)
-                pieces.append(x.narrow(self.gives.axis, taken[i], size))
+                pieces.append(x.narrow(axis, taken[i], size))
                 taken[i] += size
-        return torch.cat(pieces, self.gives.axis)
+        return torch.cat(pieces, axis)
 
 
 def span(layout: Layout, start: int, to: int) -> tuple[int, int]:

@@ -24,12 +24,14 @@ class Layout:
         sliced: whether the width grows with the rate; that of an input or of a head's result does not.
         pending: flattened, and the features per unit are not known yet; the layer that reads it tells.
         axis: the dimension the units lie on: 1 behind convolutions, -1 behind dense layers and embeddings.
+        flat: flattened, so that there are no other axes than the batch and the units.
     """
 
     branches: tuple[tuple[int, ...], ...]
     sliced: bool
     pending: bool = False
     axis: int = 1
+    flat: bool = False
 
     @classmethod
     def of(cls, widths: Sequence[int], axis: int = 1) -> "Layout":
@@ -46,8 +48,18 @@ class Layout:
         """Units in use at each rate, over all branches."""
         return tuple(sum(at) for at in zip(*self.branches, strict=True))
 
-    def times(self, repeat: int) -> "Layout":
-        """The layout after flattening ``repeat`` positions a unit."""
+    def times(self, repeat: int, layer: str) -> "Layout":
+        """The layout after flattening ``repeat`` positions a unit.
+
+        Raises:
+            SlicingError: when the units lie last, so that flattening would put position beside position, and a
+                narrow network's units would not be a prefix.
+        """
+        if repeat > 1 and self.sliced and self.axis == -1:
+            raise SlicingError(
+                f"{layer}: flattens {repeat} positions whose units lie on the last axis, behind a dense layer or an "
+                "embedding; that can't be sliced, give each position a layer of its own"
+            )
         branches = tuple(tuple(repeat * units for units in branch) for branch in self.branches)
         return replace(self, branches=branches, pending=False)
 
@@ -59,7 +71,7 @@ class Layout:
         """
         full = self.widths[-1]
         if self.pending and full and features % full == 0:
-            return self.times(features // full)
+            return self.times(features // full, layer)
         if not self.pending and features == full:
             return self
         raise SlicingError(f"{layer}: reads {features} features, but what flows into it has {full} units")

@@ -84,14 +84,17 @@ class SlicedNetwork(nn.Module):
         super().__init__()
         if connectivity not in get_args(Connectivity):
             raise SlicingError(f"connectivity must be one of {get_args(Connectivity)}, got {connectivity!r}")
+        if not isinstance(rescale, bool | None):
+            raise SlicingError(f"rescale must be True, False or None, got {rescale!r}")
+        spec.check()
         self.spec = spec
         self.rates = check_rates(rates)
         self.connectivity: Connectivity = connectivity
         self.rescale = connectivity == "dense" if rescale is None else rescale
         self.layers = nn.Module()
         self.layouts = self._input_layouts()
-        self._rectified_in_place = _read_by_rectifier_alone(spec)
-        heads = _heads(spec)
+        heads = heads_of(spec)
+        self._rectified_in_place = _read_by_rectifier_alone(spec) - heads  # a head's sum is kept
         for node in spec.nodes:
             module, layout = self._build(node, node.name in heads)
             self.layouts[node.name] = layout
@@ -128,7 +131,7 @@ class SlicedNetwork(nn.Module):
         last = len(self.rates) - 1
         if self.connectivity == "dense":
             return torch.stack([self.advance(inputs, -1, k) for k in range(last + 1)])
-        values = dict(zip(self.spec.inputs, inputs, strict=True))
+        values = self._named(inputs)
         behind = self._behind_heads()
         totals: dict[str, list[Tensor]] = {}
         for step in self.steps:
@@ -171,7 +174,7 @@ class SlicedNetwork(nn.Module):
         Returns:
             The scores at ``to``, (N, C).
         """
-        values = dict(zip(self.spec.inputs, inputs, strict=True))
+        values = self._named(inputs)
         for step in self.steps:
             xs = [values[name] for name in step.inputs]
             if step.kind in ("mix", "head"):
@@ -200,6 +203,12 @@ class SlicedNetwork(nn.Module):
             reset = getattr(module, "reset_parameters", None)
             if reset is not None:
                 reset()
+
+    def _named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        names = self.spec.inputs
+        if len(inputs) != len(names):
+            raise SlicingError(f"the network takes {len(names)} inputs {list(names)}, got {len(inputs)}")
+        return dict(zip(names, inputs, strict=True))
 
     def _mix(self, step: Step, x: Tensor, start: int, to: int, prefixes: Prefixes | None) -> Tensor:
         layer = self.module_of(step.name)
@@ -233,7 +242,7 @@ class SlicedNetwork(nn.Module):
         features = self.spec.input_features or (None,) * len(self.spec.inputs)
         unit = Layout.fixed(1, len(self.rates))
         return {
-            name: replace(unit, pending=True) if size is None else unit.times(size)
+            name: replace(unit, pending=True) if size is None else unit.times(size, name)
             for name, size in zip(self.spec.inputs, features, strict=True)
         }
 
@@ -243,6 +252,11 @@ class SlicedNetwork(nn.Module):
         if node.op == "relu" and node.inputs[0] in self._rectified_in_place:
             return nn.ReLU(inplace=True), first
         if node.op in UNITWISE:
+            if "pool2d" in node.op and first.sliced and first.axis == -1:
+                raise SlicingError(
+                    f"{node.name}: {node.op} behind a dense layer or an embedding would mix its units, which lie "
+                    "last; only behind a convolution can it be sliced"
+                )
             return unitwise_module(node), first
         if node.op == "flatten":
             return nn.Flatten(1), _flattened(node, first, config)
@@ -257,28 +271,35 @@ class SlicedNetwork(nn.Module):
             return None, _aligned(node, reads)
         if node.op == "cat":
             return self._build_cat(node, reads)
-        try:
-            if node.op == "linear":
-                reads_linear = replace(first.resolve(config["in_features"], node.name), axis=-1)
-                gives = self._out(node, config["out_features"], head, axis=-1)
-                return SlicedLinear(reads_linear, gives, config["bias"], self.connectivity, self.rescale), gives
-            if node.op == "conv2d":
-                return self._build_conv(node, first.resolve(config.pop("in_channels"), node.name), head, config)
-            if node.op == "group_norm":
-                resolved = first.resolve(config["num_channels"], node.name)
-                norm = SlicedGroupNorm(
-                    resolved,
-                    config["num_groups"],
-                    config["eps"],
-                    config["affine"],
-                    rates=self.rates,
-                    name=node.name,
-                )
-                return norm, resolved
-            gives = Layout.of(widths(self.rates, config["embedding_dim"], 1, node.name), axis=-1)
-            return SlicedEmbedding(config["num_embeddings"], gives, config["padding_idx"]), gives
-        except (KeyError, TypeError) as error:
-            raise SlicingError(f"{node.name}: the settings of {node.op} are incomplete ({error})") from error
+        if (
+            node.op in ("linear", "conv2d")
+            and first.sliced
+            and not first.flat
+            and (node.op == "linear") != (first.axis == -1)
+        ):
+            raise SlicingError(
+                f"{node.name}: a dense layer reads units that lie last, a convolution units that lie second; put a "
+                "flatten behind the convolutions"
+            )
+        if node.op == "linear":
+            reads_linear = replace(first.resolve(config["in_features"], node.name), axis=-1)
+            gives = self._out(node, config["out_features"], head, axis=-1)
+            return SlicedLinear(reads_linear, gives, config["bias"], self.connectivity, self.rescale), gives
+        if node.op == "conv2d":
+            return self._build_conv(node, first.resolve(config.pop("in_channels"), node.name), head, config)
+        if node.op == "group_norm":
+            resolved = first.resolve(config["num_channels"], node.name)
+            norm = SlicedGroupNorm(
+                resolved,
+                config["num_groups"],
+                config["eps"],
+                config["affine"],
+                rates=self.rates,
+                name=node.name,
+            )
+            return norm, resolved
+        gives = Layout.of(widths(self.rates, config["embedding_dim"], 1, node.name), axis=-1)
+        return SlicedEmbedding(config["num_embeddings"], gives, config["padding_idx"]), gives
 
     def _build_conv(self, node: Node, reads: Layout, head: bool, config: dict) -> tuple[nn.Module, Layout]:
         out, groups = config.pop("out_channels"), config.pop("groups")
@@ -298,7 +319,7 @@ class SlicedNetwork(nn.Module):
             gives = replace(concatenated(reads), sliced=True)
         else:
             gives = replace(Layout.fixed(1, len(self.rates), axis=reads[0].axis), pending=True)
-        return SlicedConcat(reads, gives), gives
+        return SlicedConcat(reads, gives, node.config["dim"], node.name), gives
 
     def _out(self, node: Node, units: int, head: bool, axis: int) -> Layout:
         if head:
@@ -328,7 +349,7 @@ class SlicedNetwork(nn.Module):
         while len(readers) == 1 and readers[0].op == "relu" and edge in self._rectified_in_place:
             edge = readers[0].name
             readers = [reader for reader in self.spec.nodes if edge in reader.inputs]
-        cached = any(reader.op == "linear" and reader.name not in _heads(self.spec) for reader in readers)
+        cached = any(reader.op == "linear" and reader.name not in heads_of(self.spec) for reader in readers)
         return edge if cached else None
 
     def _kind(self, node: Node, heads: set[str]) -> Kind:
@@ -355,7 +376,7 @@ def mixes(node: Node) -> bool:
     return node.op == "linear" or (node.op == "conv2d" and node.config.get("groups", 1) == 1)
 
 
-def _heads(spec: Spec) -> set[str]:
+def heads_of(spec: Spec) -> set[str]:
     """The mixing operations that no other mixing operation reads, directly or not: their outputs are scores."""
     followed: set[str] = set()
     heads: set[str] = set()
@@ -381,8 +402,8 @@ def _read_by_rectifier_alone(spec: Spec) -> set[str]:
 def _flattened(node: Node, layout: Layout, config: Mapping[str, int | None]) -> Layout:
     positions = config.get("positions")
     if positions is None:
-        return replace(layout, pending=True)
-    return layout.times(positions)
+        return replace(layout, pending=True, flat=True)
+    return replace(layout.times(positions, node.name), flat=True)
 
 
 def _aligned(node: Node, reads: Sequence[Layout]) -> Layout:

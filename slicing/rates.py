@@ -16,7 +16,10 @@ def check_rates(rates: Iterable[float]) -> tuple[float, ...]:
     Raises:
         SlicingError: when they are empty, out of range, not rising, or do not end in 1.0.
     """
-    checked = tuple(float(rate) for rate in rates)
+    try:
+        checked = tuple(float(rate) for rate in rates)
+    except (TypeError, ValueError) as error:
+        raise SlicingError(f"rates must be numbers in (0, 1], got {rates!r}") from error
     if not checked:
         raise SlicingError("rates must name at least one slice rate, got none; try rates=[0.5, 1.0]")
     if not all(0.0 < rate <= 1.0 for rate in checked):
@@ -89,8 +92,7 @@ def check_widths(cut: Sequence[int], units: int, granularity: int, layer: str, r
 
 
 def _legal(units: int, granularity: int) -> str:
-    legal = legal_rates(units, granularity)
-    shown = [f"{round(rate * units)} (rate {rate:.6g})" for rate in legal]
-    if len(shown) > 24:  # a list longer than this is a rule, not a list
+    if units // granularity > 24:  # a list longer than this is a rule, not a list
         return f"legal widths are the multiples of {granularity} up to {units} (rates k/{units // granularity})"
+    shown = [f"{round(rate * units)} (rate {rate:.6g})" for rate in legal_rates(units, granularity)]
     return f"legal widths: {', '.join(shown)}"

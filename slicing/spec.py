@@ -7,11 +7,14 @@ theirs. :func:`slicing.convert` reads one off a torch module, :class:`slicing.Sl
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from keyword import iskeyword
+from re import fullmatch
 from typing import Any
 
 from torch import nn
 
 from slicing.errors import SlicingError
+from slicing.settings import check_settings
 
 # Operations that work position by position or within a unit, with the attributes that make them up. Each is its own
 # torch module, at every width: nothing in them depends on the number of units.
@@ -32,7 +35,10 @@ UNITWISE: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "dropout": (nn.Dropout, ("p",)),
     "dropout2d": (nn.Dropout2d, ("p",)),
     "max_pool2d": (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
-    "avg_pool2d": (nn.AvgPool2d, ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")),
+    "avg_pool2d": (
+        nn.AvgPool2d,
+        ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
+    ),
     "adaptive_avg_pool2d": (nn.AdaptiveAvgPool2d, ("output_size",)),
     "adaptive_max_pool2d": (nn.AdaptiveMaxPool2d, ("output_size",)),
 }
@@ -99,32 +105,66 @@ class Spec:
             )
             features = tuple(data["input_features"])
             spec = cls(tuple(data["inputs"]), nodes, str(data["output"]), features)
-        except (KeyError, TypeError, AttributeError) as error:
+        except SlicingError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SlicingError(f"the architecture can't be read ({error!r}); save the network again") from error
         spec.check()
         return spec
 
     def check(self) -> None:
-        """Refuse unknown operations and nodes that read what does not come before them."""
+        """Refuse a graph that cannot be built, or whose names could not stand in generated code.
+
+        :func:`slicing.extract` has torch.fx write Python code with these names in it, so a name from a stranger's file
+        must be a name and nothing else.
+
+        Raises:
+            SlicingError: for unknown operations, settings that are incomplete or impossible, names that are none or
+                are taken twice, and nodes that read what does not come before them.
+        """
+        for name in self.inputs:
+            if not isinstance(name, str) or not name.isidentifier() or iskeyword(name) or name == "self":
+                raise SlicingError(f"an input's name must be a Python identifier, got {name!r}; rename it")
+        features = self.input_features
+        if len(features) not in (0, len(self.inputs)) or any(
+            size is not None and (type(size) is not int or size < 1) for size in features
+        ):
+            raise SlicingError(f"input_features must give each of {len(self.inputs)} inputs its size, got {features}")
         known = set(self.inputs)
+        if len(known) != len(self.inputs):
+            raise SlicingError(f"the inputs' names must differ, got {list(self.inputs)}")
         for node in self.nodes:
-            if node.op not in OPERATIONS:
-                raise SlicingError(f"{node.name}: operation {node.op!r} is unknown; known: {', '.join(OPERATIONS)}")
-            missing = [name for name in node.inputs if name not in known]
-            if missing or not node.inputs:
-                raise SlicingError(f"{node.name}: reads {missing or 'nothing'}, which no earlier operation gives")
+            self._check_node(node, known)
             known.add(node.name)
         if self.output not in known:
             raise SlicingError(f"the output {self.output!r} is not one of the graph's operations")
 
+    @staticmethod
+    def _check_node(node: Node, known: set[str]) -> None:
+        if not fullmatch(r"[\w-]+(\.[\w-]+)*", node.name):
+            raise SlicingError(
+                f"an operation's name must be words of letters, digits, _ and - joined by dots, got {node.name!r}"
+            )
+        if node.name in known:
+            raise SlicingError(f"{node.name}: the name is taken twice in the graph; rename one of them")
+        if node.op not in OPERATIONS:
+            raise SlicingError(f"{node.name}: operation {node.op!r} is unknown; known: {', '.join(OPERATIONS)}")
+        missing = [name for name in node.inputs if not isinstance(name, str) or name not in known]
+        if missing or not node.inputs:
+            raise SlicingError(f"{node.name}: reads {missing or 'nothing'}, which no earlier operation gives")
+        count = {"add": 2, "mul": 2, "cat": len(node.inputs)}.get(node.op, 1)
+        if len(node.inputs) != count:
+            raise SlicingError(f"{node.name}: {node.op} reads {count} activations, got {list(node.inputs)}")
+        check_settings(node.name, node.op, node.config, UNITWISE[node.op][1] if node.op in UNITWISE else None)
+
 
 def unitwise_module(node: Node) -> nn.Module:
     """The torch module of a unit-wise operation."""
-    build, attributes = UNITWISE[node.op]
-    unknown = set(node.config) - set(attributes)
-    if unknown:
-        raise SlicingError(f"{node.name}: {node.op} has no setting {sorted(unknown)}; it has {list(attributes)}")
-    return build(**{key: _tupled(value) for key, value in node.config.items()})
+    build, _ = UNITWISE[node.op]
+    try:
+        return build(**{key: _tupled(value) for key, value in node.config.items()})
+    except TypeError as error:
+        raise SlicingError(f"{node.name}: the settings of {node.op} are incomplete ({error})") from error
 
 
 def _tupled(value: Any) -> Any:

@@ -10,6 +10,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from slicing.errors import SlicingError
+from slicing.flops import Shapes, candidate_shapes
 from slicing.spec import UNITWISE, Node, Spec
 
 _UNITWISE_MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
@@ -38,25 +39,29 @@ _FUNCTIONS: dict[Any, tuple[str, tuple[str, ...]]] = {
         ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
     ),
     torch.max_pool2d: ("max_pool2d", ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
-    F.avg_pool2d: ("avg_pool2d", ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")),
+    F.avg_pool2d: (
+        "avg_pool2d",
+        ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
+    ),
     F.adaptive_avg_pool2d: ("adaptive_avg_pool2d", ("output_size",)),
     F.adaptive_max_pool2d: ("adaptive_max_pool2d", ("output_size", "return_indices")),
 }
 _METHODS = {"relu": "relu", "relu_": "relu", "sigmoid": "sigmoid", "tanh": "tanh"}
 _WITHOUT_EFFECT = {"inplace", "training", "return_indices"}
+_IN_PLACE = {torch.relu_, operator.iadd, operator.imul}
 _ADD = {operator.add, operator.iadd, torch.add}
 _MUL = {operator.mul, operator.imul, torch.mul}
 
 
-def trace(module: nn.Module, input_shape: Sequence[int] | None) -> tuple[Spec, dict[str, nn.Module]]:
+def trace(module: nn.Module, input_shape: Shapes | None) -> tuple[Spec, dict[str, nn.Module]]:
     """The module's graph and, for every node that stands for a layer with weights, that layer.
 
     BatchNorm comes out as a ``batch_norm`` node, which :func:`slicing.convert` replaces.
 
     Args:
         module: what to read; it is not changed.
-        input_shape: the shape of one input without the batch, needed only where a flattened activation or a raw
-            input is concatenated.
+        input_shape: the shape of one input without the batch, of several inputs a sequence of shapes; needed only
+            where a flattened activation or a raw input is concatenated.
 
     Raises:
         SlicingError: for an operation that can't be sliced, naming it.
@@ -69,24 +74,40 @@ def trace(module: nn.Module, input_shape: Sequence[int] | None) -> tuple[Spec, d
 
 def _symbolic(module: nn.Module) -> fx.GraphModule:
     wrapped = module
-    if type(module) in (*_UNITWISE_MODULES, nn.Linear, nn.Conv2d):  # a single layer has no inside to trace
+    if type(module) in (*_UNITWISE_MODULES, *_WITH_WEIGHTS):  # a single layer has no inside to trace
         wrapped = nn.Sequential(module)
     try:
         return fx.GraphModule(wrapped, fx.Tracer().trace(wrapped))
-    except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise SlicingError(
             f"{type(module).__name__} can't be traced: its forward depends on the data ({error}); "
             "rewrite the branch or slice the parts separately"
         ) from error
 
 
-def _propagate_shapes(graph: fx.GraphModule, module: nn.Module, input_shape: Sequence[int]) -> None:
+def _propagate_shapes(graph: fx.GraphModule, module: nn.Module, input_shape: Shapes) -> None:
     parameter = next(module.parameters(), torch.zeros(()))
-    training = graph.training
-    graph.eval()
-    with torch.no_grad():
-        ShapeProp(graph).propagate(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
-    graph.train(training)
+    nodes = list(graph.graph.nodes)
+    placeholders = [node for node in nodes if node.op == "placeholder"]
+    looked_up = {node.args[0] for node in nodes if _is_embedding(graph, node)}
+    inputs = [
+        torch.zeros(1, *shape, dtype=torch.long if node in looked_up else parameter.dtype, device=parameter.device)
+        for node, shape in zip(placeholders, candidate_shapes(len(placeholders), input_shape), strict=True)
+    ]
+    training = {layer: layer.training for layer in graph.modules()}
+    graph.eval()  # else a BatchNorm would count these zeros in its running statistics
+    try:
+        with torch.no_grad():
+            ShapeProp(graph).propagate(*inputs)
+    except RuntimeError as error:
+        raise SlicingError(f"the module can't take an input of shape {input_shape}: {error}") from error
+    finally:
+        for layer, mode in training.items():
+            layer.training = mode
+
+
+def _is_embedding(graph: fx.GraphModule, node: fx.Node) -> bool:
+    return node.op == "call_module" and isinstance(graph.get_submodule(str(node.target)), nn.Embedding)
 
 
 class _Reader:
@@ -99,17 +120,19 @@ class _Reader:
         self.alias: dict[fx.Node, str] = {}
         self.layers: dict[str, nn.Module] = {}
         self.output = ""
+        self.taken = {name for name, _ in graph.named_modules()}
+        self.owners: dict[nn.Parameter, str] = {}
 
     def read(self) -> tuple[Spec, dict[str, nn.Module]]:
         for node in self.graph.graph.nodes:
             getattr(self, f"_{node.op}")(node)
         placeholders = [node for node in self.graph.graph.nodes if node.op == "placeholder"]
-        features = tuple(_shape(node)[1] if _shape(node) else None for node in placeholders)
+        features = tuple(_shape(node)[1] if len(_shape(node)) > 1 else None for node in placeholders)
         return Spec(tuple(self.inputs), tuple(self.nodes), self.output, features), self.layers
 
     def _placeholder(self, node: fx.Node) -> None:
-        self.inputs.append(node.name)
-        self.alias[node] = node.name
+        self.inputs.append(self._unused(node.name))
+        self.alias[node] = self.inputs[-1]
 
     def _output(self, node: fx.Node) -> None:
         result = node.args[0]
@@ -136,6 +159,8 @@ class _Reader:
                 op,
                 {key: _plain(getattr(layer, key)) for key in attributes},
             )
+            if getattr(layer, "inplace", False):
+                self._overwrite(node)
         elif kind is nn.Flatten:
             self._flatten(node, target, layer.start_dim, layer.end_dim)
         elif kind is nn.Softmax:
@@ -145,6 +170,7 @@ class _Reader:
                 raise SlicingError(
                     f"{target}: runs twice in one pass; shared weights can't be sliced, give each use its own layer"
                 )
+            self._own(target, layer)
             op, config = _WITH_WEIGHTS[kind](target, layer)
             self.layers[target] = layer
             self._add(node, target, op, config)
@@ -168,6 +194,10 @@ class _Reader:
             self._softmax(node)
         elif function in _FUNCTIONS:
             op, names = _FUNCTIONS[function]
+            if len(node.args) > len(names) + 1:
+                raise SlicingError(
+                    f"{node.name}: {op} has no setting {node.args[len(names) + 1]}; it has {list(names)}"
+                )
             given = dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
             given.pop("input", None)
             if given.get("return_indices"):
@@ -175,7 +205,9 @@ class _Reader:
             config = {k: _plain(v) for k, v in given.items() if k not in _WITHOUT_EFFECT and v is not None}
             if op == "dropout" and given.get("training", True) is False:
                 config["p"] = 0.0
-            self._add(node, node.name, op, config)
+            self._add(node, self._unused(node.name), op, config)
+            if given.get("inplace") or function in _IN_PLACE:
+                self._overwrite(node)
         elif function is getattr or function is operator.getitem:  # x.shape[0], read by a view
             return
         else:
@@ -185,17 +217,23 @@ class _Reader:
     def _call_method(self, node: fx.Node) -> None:
         method = str(node.target)
         if method in _METHODS:
-            self._add(node, node.name, _METHODS[method], {})
+            self._add(node, self._unused(node.name), _METHODS[method], {})
+            if method.endswith("_"):
+                self._overwrite(node)
         elif method in ("add", "add_", "mul", "mul_"):
             self._binary(node, method[:3])
+            if method.endswith("_"):
+                self._overwrite(node)
         elif method == "flatten":
             start, end = _arguments(node, ("start_dim", "end_dim"), (0, -1))
             self._flatten(node, node.name, start, end)
         elif method in ("view", "reshape"):
-            shape = node.args[1:] if not isinstance(node.args[1], (tuple, list)) else tuple(node.args[1])
-            if len(shape) != 2 or shape[1] != -1:
+            shape = node.args[1:]
+            if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+                shape = tuple(shape[0])
+            if len(shape) != 2 or shape[1] != -1 or not _is_batch_size(shape[0]):
                 raise SlicingError(
-                    f"{node.name}: {method}{shape} can't be sliced; only view(batch, -1), a flatten, can"
+                    f"{node.name}: {method}{shape} can't be sliced; only {method}(x.size(0), -1), a flatten, can"
                 )
             self._flatten(node, node.name, 1, -1)
         elif method == "squeeze":
@@ -213,7 +251,7 @@ class _Reader:
     def _binary(self, node: fx.Node, op: str) -> None:
         if len(node.args) != 2 or not all(isinstance(arg, fx.Node) for arg in node.args) or node.kwargs:
             raise SlicingError(f"{node.name}: only {op} of two activations can be sliced, got {node.format_node()}")
-        self._add(node, node.name, op, {}, tuple(self._named(arg) for arg in node.args))
+        self._add(node, self._unused(node.name), op, {}, tuple(self._named(arg) for arg in node.args))
 
     def _cat(self, node: fx.Node) -> None:
         tensors = node.args[0] if node.args else node.kwargs["tensors"]
@@ -222,7 +260,8 @@ class _Reader:
             raise SlicingError(
                 f"{node.name}: only a concatenation along the units (dim 1 or -1) can be sliced, got dim {dim}"
             )
-        self._add(node, node.name, "cat", {}, tuple(self._named(tensor) for tensor in tensors))
+        names = tuple(self._named(tensor) for tensor in tensors)
+        self._add(node, self._unused(node.name), "cat", {"dim": dim}, names)
 
     def _flatten(self, node: fx.Node, name: str, start: Any, end: Any) -> None:
         if start != 1 or end != -1:
@@ -242,11 +281,11 @@ class _Reader:
             raise SlicingError(
                 f"{node.name}: only a mean over both image axes, mean((2, 3)), can be sliced, got dim {dim}"
             )
-        pooled = Node(node.name, "adaptive_avg_pool2d", (self._source(node),), {"output_size": 1})
+        pooled = Node(self._unused(node.name), "adaptive_avg_pool2d", (self._source(node),), {"output_size": 1})
         self.nodes.append(pooled)
         self.alias[node] = pooled.name
         if not keep:
-            flat = Node(f"{node.name}_flat", "flatten", (pooled.name,), {"positions": 1})
+            flat = Node(self._unused(f"{node.name}_flat"), "flatten", (pooled.name,), {"positions": 1})
             self.nodes.append(flat)
             self.alias[node] = flat.name
 
@@ -254,11 +293,11 @@ class _Reader:
         (dim,) = _arguments(node, ("dim",), (None,))
         if dim is None:
             raise SlicingError(f"{node.name}: squeeze needs a dimension, else a batch of one loses its batch axis")
-        self._add(node, node.name, "squeeze", {"dim": dim})
+        self._add(node, self._unused(node.name), "squeeze", {"dim": dim})
 
     def _softmax(self, node: fx.Node) -> None:
         (dim,) = _arguments(node, ("dim",), (None,))
-        self._add(node, node.name, "softmax", {"dim": dim})
+        self._add(node, self._unused(node.name), "softmax", {"dim": dim})
 
     def _add(
         self, node: fx.Node, name: str, op: str, config: dict[str, Any], inputs: tuple[str, ...] | None = None
@@ -277,7 +316,36 @@ class _Reader:
 
     def _free_name(self, target: str, node: fx.Node) -> str:
         """A module without weights may run several times (torchvision's shared ReLU): each run gets a name."""
-        return node.name if any(n.name == target for n in self.nodes) else target
+        used = target not in self.taken or any(n.name == target for n in self.nodes)
+        return self._unused(node.name) if used else target
+
+    def _unused(self, name: str) -> str:
+        """A name that no module has: forward may call its argument or a result what a module is called."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    def _overwrite(self, node: fx.Node) -> None:
+        """An operation in place: whoever reads what it read, from here on, reads its result."""
+        source = self._source(node)
+        for other, name in self.alias.items():
+            if name == source:
+                self.alias[other] = self.alias[node]
+
+    def _own(self, target: str, layer: nn.Module) -> None:
+        """Refuse a layer whose weights are not its own, or are computed from others."""
+        for name, parameter in layer.named_parameters(recurse=False):
+            if name not in ("weight", "bias"):
+                raise SlicingError(
+                    f"{target}: its weights are computed from {name!r} (weight norm, spectral norm or pruning); make "
+                    "them permanent first"
+                )
+            owner = self.owners.setdefault(parameter, target)
+            if owner != target:
+                raise SlicingError(
+                    f"{target}: shares its {name} with {owner}; shared weights can't be sliced, give each its own"
+                )
 
 
 def _linear(name: str, layer: nn.Module) -> tuple[str, dict[str, Any]]:
@@ -346,6 +414,18 @@ def _arguments(node: fx.Node, names: Sequence[str], defaults: Sequence[Any]) -> 
 def _shape(node: fx.Node) -> tuple[int, ...]:
     meta = node.meta.get("tensor_meta")
     return tuple(meta.shape) if meta is not None else ()
+
+
+def _is_batch_size(size: Any) -> bool:
+    """Whether a traced value is ``x.size(0)`` or ``x.shape[0]``."""
+    if not isinstance(size, fx.Node):
+        return False
+    if size.op == "call_method" and size.target == "size":
+        return _arguments(size, ("dim",), (None,)) == [0]
+    if size.target is not operator.getitem or size.args[1] != 0 or not isinstance(size.args[0], fx.Node):
+        return False
+    whole = size.args[0]
+    return whole.args[1:] == ("shape",) if whole.target is getattr else whole.target == "size" and len(whole.args) == 1
 
 
 def _plain(value: Any) -> Any:
