@@ -135,12 +135,12 @@ class SlicedNetwork(nn.Module):
         behind = self._behind_heads()
         totals: dict[str, list[Tensor]] = {}
         for step in self.steps:
-            module = self.module_of(step.name)
             if step.kind == "head":
-                totals[step.name] = _running_totals(module, values[step.inputs[0]], last)
+                totals[step.name] = _running_totals(self.module_of(step.name), values[step.inputs[0]], last)
             elif step.name in behind:
                 continue
             elif step.kind == "mix":
+                module = self.module_of(step.name)
                 assert isinstance(module, Mixing)
                 values[step.name] = module.every_rate(values[step.inputs[0]])
             else:
