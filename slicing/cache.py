@@ -1,11 +1,11 @@
 """What an incremental pass remembers of a chunk of candidates: like a decoder's key-value cache, along the width.
 
-Kept are the input prefix of each layer that mixes units, and each additive head's running sum. Units lie last in
-memory (N, ..., units), so that a survivor is one contiguous piece and choosing survivors copies the prefix, never the
-room behind it.
+Kept are the input prefix of each layer that mixes units, and each additive head's running sum. Choosing survivors
+copies the prefixes and nothing else.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,52 +16,69 @@ from slicing.layout import Layout
 Packed = Callable[[str, Mixing, int, int], Sequence[Tensor]]
 
 
-class Prefix:
-    """The first units of one activation, for a chunk of candidates.
-
-    Behind a dense layer the buffer has room for every unit, because a matrix product reads a strided prefix in place.
-    A convolution wants its channels packed, so there each widening copies into a buffer of the new width.
-    """
-
-    def __init__(self, buffer: Tensor, used: int) -> None:
-        self.buffer, self.used = buffer, used
-
-    @classmethod
-    def first(cls, new: Tensor, layout: Layout) -> "Prefix":
-        """The prefix that a first pass has computed; ``new`` has its units last."""
-        if layout.axis == 1:
-            return cls(new, new.shape[-1])
-        buffer = new.new_empty(*new.shape[:-1], layout.widths[-1])
-        buffer[..., : new.shape[-1]] = new
-        return cls(buffer, new.shape[-1])
+class Prefix(Protocol):
+    """The first units of one activation, for a chunk of candidates, in one or more parts."""
 
     def extend(self, new: Tensor) -> None:
-        """Append new units (last axis), unless they were written in place."""
-        wider = self.used + new.shape[-1]
-        if wider <= self.buffer.shape[-1] and new.data_ptr() == self.buffer[..., self.used :].data_ptr():
-            self.used = wider
-            return
-        if wider > self.buffer.shape[-1]:
-            self.buffer = torch.cat([self.view(), new], -1)
-        else:
-            self.buffer[..., self.used : wider] = new
-        self.used = wider
+        """Append new units."""
 
-    def view(self) -> Tensor:
-        """The units in use, (n, ..., units)."""
-        return self.buffer[..., : self.used]
+    def parts(self) -> Sequence[Tensor]:
+        """The units so far, side by side."""
 
-    @staticmethod
-    def gathered(parts: Sequence[tuple["Prefix", Tensor]]) -> "Prefix":
-        """The survivors of several chunks, packed: for each chunk its prefix and the rows kept."""
-        first = parts[0][0]
-        count = sum(len(rows) for _, rows in parts)
-        buffer = first.buffer.new_empty(count, *first.buffer.shape[1:])
-        at = 0
-        for prefix, rows in parts:
-            torch.index_select(prefix.view(), 0, rows, out=buffer[at : at + len(rows), ..., : prefix.used])
-            at += len(rows)
-        return Prefix(buffer, first.used)
+    def gathered(self, chosen: Sequence[tuple["Prefix", Tensor]]) -> "Prefix":
+        """The prefix of the survivors of several chunks: of each chunk its prefix and the rows kept."""
+
+
+class BlockPrefix:
+    """A prefix behind a dense layer: the blocks as they were computed, (n, new units) each.
+
+    A widening moves nothing: a matrix product over several parts is a sum of products. Choosing survivors copies
+    whole rows of blocks.
+    """
+
+    def __init__(self, blocks: list[Tensor]) -> None:
+        self.blocks = blocks
+
+    def extend(self, new: Tensor) -> None:
+        """Append new units, (n, new units)."""
+        self.blocks.append(new)
+
+    def parts(self) -> Sequence[Tensor]:
+        """(n, units) of each block."""
+        return self.blocks
+
+    def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]]) -> "BlockPrefix":
+        """The survivors' rows of every block."""
+        blocks = []
+        for i in range(len(self.blocks)):
+            pieces = [prefix.parts()[i].index_select(0, rows) for prefix, rows in chosen]
+            blocks.append(pieces[0] if len(pieces) == 1 else torch.cat(pieces))
+        return BlockPrefix(blocks)
+
+
+class PackedPrefix:
+    """A prefix of any other shape, in one part with the units last in memory: convolutions want channels packed.
+
+    Each widening copies it into a tensor of the new width, which the convolution reads as it is (channels last).
+    """
+
+    def __init__(self, packed: Tensor | None, axis: int) -> None:
+        self.packed, self.axis = packed, axis
+
+    def extend(self, new: Tensor) -> None:
+        """Append new units along the activation's axis."""
+        last = new.movedim(self.axis, -1)
+        self.packed = last.contiguous() if self.packed is None else torch.cat([self.packed, last], -1)
+
+    def parts(self) -> Sequence[Tensor]:
+        """The activation, a view of what is stored."""
+        assert self.packed is not None
+        return (self.packed.movedim(-1, self.axis),)
+
+    def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]]) -> "PackedPrefix":
+        """The survivors' activations."""
+        pieces = [prefix.parts()[0].movedim(self.axis, -1).index_select(0, rows) for prefix, rows in chosen]
+        return PackedPrefix(pieces[0] if len(pieces) == 1 else torch.cat(pieces), self.axis)
 
 
 class Chunk:
@@ -72,7 +89,7 @@ class Chunk:
         self.packed, self.last = packed, last
         self.prefixes: dict[str, Prefix] = {}
         self.sums: dict[str, Tensor] = {}
-        self._extended: dict[str, Tensor] = {}
+        self._extended: dict[str, Sequence[Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -83,32 +100,20 @@ class Chunk:
         if anew:
             self.prefixes, self.sums = {}, {}
 
-    def room(self, edge: str, layout: Layout, like: Tensor, start: int, to: int) -> Tensor | None:
-        """Where a dense layer may write an activation's new units, (n, new units); None when nobody will read them."""
-        if start < 0 and to == self.last:
-            return None
-        prefix = self.prefixes.get(edge)
-        if prefix is None:
-            prefix = self.prefixes[edge] = Prefix(like.new_empty(len(like), layout.widths[-1]), 0)
-        return prefix.buffer[:, prefix.used : layout.widths[to]]
-
-    def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Tensor:
-        """Append new units to an activation's prefix, once a pass, and return the whole prefix."""
+    def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Sequence[Tensor]:
+        """Append new units to an activation's prefix, once a pass, and return the whole prefix in parts."""
         if edge in self._extended:  # two layers read it, a residual block's for instance
             return self._extended[edge]
         if start < 0 and to == self.last:  # nobody widens from here
-            return new
-        last_axis = _units_last(new) if layout.axis == 1 else new
+            return (new,)
         prefix = self.prefixes.get(edge)
         if prefix is None:
-            prefix = self.prefixes[edge] = Prefix.first(last_axis, layout)
-        else:
-            prefix.extend(last_axis)
-        whole = _units_second(prefix.view()) if layout.axis == 1 else prefix.view()
-        self._extended[edge] = whole
+            prefix = self.prefixes[edge] = BlockPrefix([]) if new.dim() == 2 else PackedPrefix(None, layout.axis)
+        prefix.extend(new)
+        self._extended[edge] = prefix.parts()
         if to == self.last:
             del self.prefixes[edge]
-        return whole
+        return self._extended[edge]
 
     def accumulate(self, head: str, share: Tensor | None) -> Tensor:
         """Add a share to an additive head's sum and return the sum."""
@@ -127,16 +132,8 @@ class Chunk:
         first = parts[0][0]
         inputs = [torch.cat([chunk.inputs[i][rows] for chunk, rows in parts]) for i in range(len(first.inputs))]
         new = Chunk(inputs, first.packed, first.last)
-        for edge in first.prefixes:
-            new.prefixes[edge] = Prefix.gathered([(chunk.prefixes[edge], rows) for chunk, rows in parts])
+        for edge, prefix in first.prefixes.items():
+            new.prefixes[edge] = prefix.gathered([(chunk.prefixes[edge], rows) for chunk, rows in parts])
         for head in first.sums:
             new.sums[head] = torch.cat([chunk.sums[head][rows] for chunk, rows in parts])
         return new
-
-
-def _units_last(x: Tensor) -> Tensor:
-    return x.movedim(1, -1).contiguous()
-
-
-def _units_second(x: Tensor) -> Tensor:
-    return x.movedim(-1, 1)

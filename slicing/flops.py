@@ -12,7 +12,6 @@ from torch import Tensor
 
 from slicing.errors import SlicingError
 from slicing.layers import Mixing, SlicedGroupedConv2d
-from slicing.layout import Layout
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
 
@@ -41,32 +40,21 @@ class Cost:
 
     def cached_values(self, to: int) -> int:
         """Numbers per candidate in the prefixes that an incremental pass keeps, and that choosing survivors copies."""
-        return sum(
-            self.sizes[edge] * layout.widths[to] // layout.widths[-1] for edge, layout in self._cached_edges().items()
-        )
-
-    def held_values(self, to: int) -> int:
-        """Numbers per candidate that an incremental pass holds memory for at a rate, its inputs not counted.
-
-        Behind a dense layer or an embedding the buffer has room for every unit, and each head's sum is kept; at the
-        last rate the prefixes are gone.
-        """
-        last = len(self.network.rates) - 1
-        sums = sum(self.sizes[step.name] for step in self.network.steps if step.kind == "head")
-        if to == last:
-            return sums
-        return sums + sum(
-            self.sizes[edge] * (layout.widths[to] if layout.axis == 1 else layout.widths[-1]) // layout.widths[-1]
-            for edge, layout in self._cached_edges().items()
-        )
-
-    def _cached_edges(self) -> dict[str, Layout]:
-        edges: dict[str, Layout] = {}
+        edges: dict[str, int] = {}
         for step in self.network.steps:
             layer = self.network.module_of(step.name) if step.kind == "mix" else None
             if isinstance(layer, Mixing) and layer.reads.sliced:
-                edges[step.inputs[0]] = layer.reads
-        return edges
+                edge = step.inputs[0]
+                edges[edge] = self.sizes[edge] * layer.reads.widths[to] // layer.reads.widths[-1]
+        return sum(edges.values())
+
+    def held_values(self, to: int) -> int:
+        """Numbers per candidate that an incremental pass holds at a rate, its inputs not counted.
+
+        Besides the prefixes, each head's sum; at the last rate nobody widens any more and the prefixes are gone.
+        """
+        sums = sum(self.sizes[step.name] for step in self.network.steps if step.kind == "head")
+        return sums if to == len(self.network.rates) - 1 else sums + self.cached_values(to)
 
     def largest_activation(self) -> int:
         """Numbers per candidate in the largest activation at full width."""

@@ -84,39 +84,33 @@ class Mixing(nn.Module):
         """Output rescaling M / round(rM) (section 3.5.1), 1.0 where the layer does not rescale."""
         return self.reads.widths[-1] / self.reads.widths[to] if self.rescale else 1.0
 
-    def forward(
-        self, x: Tensor, start: int, to: int, blocks: Sequence[Tensor] | None = None, out: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, parts: Sequence[Tensor], start: int, to: int, blocks: Sequence[Tensor] | None = None) -> Tensor:
         """The units between two rates.
 
         Args:
-            x: the input prefix at ``to``; for an additive head the new input units alone.
+            parts: the input prefix at ``to``, in parts side by side; for an additive head the new input units alone.
             start: position of the rate reached before, or -1.
             to: position of the rate to reach.
             blocks: the weight blocks, packed once by :meth:`pack` (None: sliced here, so that gradients flow).
-            out: where to put the result, for a dense layer outside autograd.
 
         Returns:
             The new units; for an additive head the new units' share of the sum, without scale and bias.
         """
         if self.head:
-            return self.product(x, blocks[0] if blocks else self._head_block(start, to), None, 1.0)
+            return self.product(parts, blocks[0] if blocks else self._head_block(start, to), None, 1.0)
         scale = self.scale(to)
         spans = self.blocks(start, to)
         packed = blocks if blocks is not None else [self.weight[a:b, :m] for a, b, m in spans]
-        parts = []
-        for (a, b, m), w in zip(spans, packed, strict=True):
-            bias = None if self.bias is None else self.bias[a:b]
-            into = None if out is None else out[..., a - spans[0][0] : b - spans[0][0]]
-            parts.append(self.product(x.narrow(self.reads.axis, 0, m), w, bias, scale, into))
-        if out is not None:
-            return out
-        return parts[0] if len(parts) == 1 else torch.cat(parts, self.gives.axis)
+        rows = [
+            self.product(self._first(parts, m), w, None if self.bias is None else self.bias[a:b], scale)
+            for (a, b, m), w in zip(spans, packed, strict=True)
+        ]
+        return rows[0] if len(rows) == 1 else torch.cat(rows, self.gives.axis)
 
     def every_rate(self, x: Tensor) -> Tensor:
         """All units in one product, for training: the masked weight gives the gradient its shape, too."""
         weight = self.weight if self.mask is None else self.weight * self.mask
-        return self.product(x, weight, self.bias, 1.0)
+        return self.product((x,), weight, self.bias, 1.0)
 
     def pack(self, start: int, to: int) -> list[Tensor]:
         """Contiguous copies of the weight blocks that lead from ``start`` to ``to``, detached."""
@@ -157,11 +151,19 @@ class Mixing(nn.Module):
         if self.bias is not None:
             self.bias.zero_()
 
-    def product(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None
-    ) -> Tensor:
-        """``scale * weight x + bias`` for one block."""
+    def product(self, parts: Sequence[Tensor], weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        """``scale * weight x + bias`` for one block, x in parts side by side."""
         raise NotImplementedError
+
+    def _first(self, parts: Sequence[Tensor], columns: int) -> list[Tensor]:
+        """The first ``columns`` units of the parts."""
+        first: list[Tensor] = []
+        for part in parts:
+            take = min(columns, part.shape[self.reads.axis])
+            if take:
+                first.append(part.narrow(self.reads.axis, 0, take))
+            columns -= take
+        return first
 
     def _packed(self, block: Tensor) -> Tensor:
         return block.detach().contiguous()
@@ -198,20 +200,21 @@ class SlicedLinear(Mixing):
     ) -> None:
         super().__init__(reads, gives, (), bias, connectivity, rescale)
 
-    def product(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None
-    ) -> Tensor:
-        """``scale * x weight^T + bias``; x (..., in), weight (out, in)."""
-        if out is not None:
-            if bias is None:
-                torch.mm(weight, x.t(), out=out.t())
-                return out if scale == 1.0 else out.mul_(scale)
-            torch.addmm(bias[:, None], weight, x.t(), alpha=scale, out=out.t())
-            return out
-        y = F.linear(x, weight, bias if scale == 1.0 else None)
-        if scale == 1.0:
-            return y
-        return y * scale if bias is None else torch.add(bias, y, alpha=scale)
+    def product(self, parts: Sequence[Tensor], weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        """``scale * x weight^T + bias``; x (..., in) in parts along the last axis, weight (out, in)."""
+        if len(parts) == 1:
+            y = F.linear(parts[0], weight, bias if scale == 1.0 else None)
+            if scale == 1.0:
+                return y
+            return y * scale if bias is None else torch.add(bias, y, alpha=scale)
+        first, *others = parts
+        at = first.shape[1]
+        columns = weight[:, :at].t()
+        y = torch.mm(first, columns).mul_(scale) if bias is None else torch.addmm(bias, first, columns, alpha=scale)
+        for part in others:
+            y.addmm_(part, weight[:, at : at + part.shape[1]].t(), alpha=scale)
+            at += part.shape[1]
+        return y
 
 
 class SlicedConv2d(Mixing):
@@ -232,10 +235,9 @@ class SlicedConv2d(Mixing):
         self.stride, self.dilation = tuple(stride), tuple(dilation)
         self.padding = padding if isinstance(padding, str) else tuple(padding)
 
-    def product(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None
-    ) -> Tensor:
-        """Convolution of one block; x (N, in, H, W), weight (out, in, kh, kw)."""
+    def product(self, parts: Sequence[Tensor], weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        """Convolution of one block; x (N, in, H, W) in one part, weight (out, in, kh, kw)."""
+        (x,) = parts
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation)
 
     def _packed(self, block: Tensor) -> Tensor:

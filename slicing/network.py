@@ -28,11 +28,8 @@ Kind = Literal["mix", "head", "slice", "plain", "cat", "add", "mul"]
 class Prefixes(Protocol):
     """What an incremental pass remembers between two rates; see :mod:`slicing.cache`."""
 
-    def room(self, edge: str, layout: Layout, like: Tensor, start: int, to: int) -> Tensor | None:
-        """Where an activation's new units may be written at once, (N, new units), or None."""
-
-    def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Tensor:
-        """Append new units to an activation's prefix and return the whole prefix."""
+    def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Sequence[Tensor]:
+        """Append new units to an activation's prefix and return the whole prefix, in parts side by side."""
 
     def accumulate(self, head: str, share: Tensor | None) -> Tensor:
         """Add a share to an additive head's sum and return the sum."""
@@ -50,15 +47,12 @@ class Step:
         kind: what kind of call it takes.
         inputs: what it reads.
         done_with: what may be freed behind it.
-        ends_in: behind a dense layer, the activation that its result becomes by rectifying in place, when another
-            dense layer reads that: an incremental pass writes it straight into the cache.
     """
 
     name: str
     kind: Kind
     inputs: tuple[str, ...]
     done_with: tuple[str, ...]
-    ends_in: str | None = None
 
 
 class SlicedNetwork(nn.Module):
@@ -215,14 +209,12 @@ class SlicedNetwork(nn.Module):
         assert isinstance(layer, Mixing)
         blocks = None if prefixes is None else prefixes.weights(step.name, layer, start, to)
         if step.kind == "mix":
-            if prefixes is None:
-                return layer(x, start, to)
-            if layer.reads.sliced:
-                x = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
-            out = prefixes.room(step.ends_in, layer.gives, x, start, to) if step.ends_in and x.dim() == 2 else None
-            return layer(x, start, to, blocks, out)
+            parts: Sequence[Tensor] = (x,)
+            if prefixes is not None and layer.reads.sliced:
+                parts = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
+            return layer(parts, start, to, blocks)
         grows = start < 0 or layer.reads.sliced
-        share = layer(x, start, to, blocks) if grows else None
+        share = layer((x,), start, to, blocks) if grows else None
         total = share if prefixes is None else prefixes.accumulate(step.name, share)
         assert total is not None
         return layer.finish_head(total, to)
@@ -339,18 +331,7 @@ class SlicedNetwork(nn.Module):
             done = tuple(
                 name for name in dict.fromkeys(node.inputs) if last_use[name] == i and name != self.spec.output
             )
-            yield Step(node.name, self._kind(node, heads), node.inputs, done, self._ends_in(node))
-
-    def _ends_in(self, node: Node) -> str | None:
-        if node.op != "linear":
-            return None
-        edge = node.name
-        readers = [reader for reader in self.spec.nodes if edge in reader.inputs]
-        while len(readers) == 1 and readers[0].op == "relu" and edge in self._rectified_in_place:
-            edge = readers[0].name
-            readers = [reader for reader in self.spec.nodes if edge in reader.inputs]
-        cached = any(reader.op == "linear" and reader.name not in heads_of(self.spec) for reader in readers)
-        return edge if cached else None
+            yield Step(node.name, self._kind(node, heads), node.inputs, done)
 
     def _kind(self, node: Node, heads: set[str]) -> Kind:
         if node.op in ("add", "mul", "cat"):
@@ -431,7 +412,7 @@ def _running_totals(module: nn.Module, x: Tensor, last: int) -> list[Tensor]:
         if totals and first == stop:
             totals.append(totals[-1])
             continue
-        share = module(x.narrow(module.reads.axis, first, stop - first), k - 1, k)
+        share = module((x.narrow(module.reads.axis, first, stop - first),), k - 1, k)
         totals.append(totals[-1] + share if totals else share)
     return [module.finish_head(total, k) for k, total in enumerate(totals)]
 
