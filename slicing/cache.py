@@ -49,11 +49,9 @@ class BlockPrefix:
 
     def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]]) -> "BlockPrefix":
         """The survivors' rows of every block."""
-        blocks = []
-        for i in range(len(self.blocks)):
-            pieces = [prefix.parts()[i].index_select(0, rows) for prefix, rows in chosen]
-            blocks.append(pieces[0] if len(pieces) == 1 else torch.cat(pieces))
-        return BlockPrefix(blocks)
+        return BlockPrefix(
+            [_gathered([(prefix.parts()[i], rows) for prefix, rows in chosen]) for i in range(len(self.blocks))]
+        )
 
 
 class PackedPrefix:
@@ -77,8 +75,8 @@ class PackedPrefix:
 
     def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]]) -> "PackedPrefix":
         """The survivors' activations."""
-        pieces = [prefix.parts()[0].movedim(self.axis, -1).index_select(0, rows) for prefix, rows in chosen]
-        return PackedPrefix(pieces[0] if len(pieces) == 1 else torch.cat(pieces), self.axis)
+        packed = [(prefix.parts()[0].movedim(self.axis, -1), rows) for prefix, rows in chosen]
+        return PackedPrefix(_gathered(packed), self.axis)
 
 
 class Chunk:
@@ -130,10 +128,21 @@ class Chunk:
     def gathered(parts: Sequence[tuple["Chunk", Tensor]]) -> "Chunk":
         """A chunk of the survivors of several chunks, in their order."""
         first = parts[0][0]
-        inputs = [torch.cat([chunk.inputs[i][rows] for chunk, rows in parts]) for i in range(len(first.inputs))]
+        inputs = [_gathered([(chunk.inputs[i], rows) for chunk, rows in parts]) for i in range(len(first.inputs))]
         new = Chunk(inputs, first.packed, first.last)
         for edge, prefix in first.prefixes.items():
             new.prefixes[edge] = prefix.gathered([(chunk.prefixes[edge], rows) for chunk, rows in parts])
         for head in first.sums:
-            new.sums[head] = torch.cat([chunk.sums[head][rows] for chunk, rows in parts])
+            new.sums[head] = _gathered([(chunk.sums[head], rows) for chunk, rows in parts])
         return new
+
+
+def _gathered(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Chosen rows of several tensors, one below the other, each copied once."""
+    first = parts[0][0]
+    result = first.new_empty(sum(len(rows) for _, rows in parts), *first.shape[1:])
+    at = 0
+    for tensor, rows in parts:
+        torch.index_select(tensor, 0, rows, out=result[at : at + len(rows)])
+        at += len(rows)
+    return result
