@@ -1,17 +1,15 @@
 """The engine's overhead: a cascade of trivial scorers against the same filter written directly in polars."""
 
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from bench.timing import side_by_side
 from cascade import CallableScorer, Cascade, StageInfo, TopK
 
 QUERIES, PER_QUERY = 1_000, 1_000
 CUTOFFS = (200, 50, 10)
-REPEATS = 7
 KEYS = ["qid", "docid", "rank", "score", "stage", "score_0", "score_1", "score_2", "kept"]
 
 
@@ -56,24 +54,11 @@ def direct(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts, how="diagonal").sort("qid", "rank").select(KEYS)
 
 
-def run() -> dict[str, Any]:
-    """Median seconds of both, run in turn after a warm-up, in one process with polars' own threads."""
+def engine_overhead(repeats: int) -> dict[str, Any]:
+    """Both give the same table; polars uses its own threads in both."""
     frame = candidates()
     expected, found = direct(frame), ours(frame)
     expected = expected.with_columns(pl.col("rank", "stage").cast(pl.Int32))
     if not found.equals(expected):
         raise AssertionError("the engine and the direct expression must give the same table")
-    seconds: dict[str, list[float]] = {"ours": [], "rival": []}
-    for _ in range(REPEATS):
-        for name, function in (("ours", ours), ("rival", direct)):
-            began = perf_counter()
-            function(frame)
-            seconds[name].append(perf_counter() - began)
-    mine, rival = median(seconds["ours"]), median(seconds["rival"])
-    return {
-        "case": "engine-overhead",
-        "ours_seconds": mine,
-        "rival_seconds": rival,
-        "ratio": mine / rival,
-        "flops_ratio": None,
-    }
+    return side_by_side("engine-overhead", lambda: ours(frame), lambda: direct(frame), None, repeats)

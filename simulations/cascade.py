@@ -28,8 +28,7 @@ from data import ImageData, load_images
 from simulations.image_models import separate_network, sliced_network
 from simulations.image_training import Trainer
 from simulations.paper import RATES, paper_figures
-from simulations.report import Report, check_out, machine, versions, write_report
-from simulations.report.schema import TrainingRun
+from simulations.report import Report, check_out, machine, validate_report, versions, write_report
 from simulations.scorers import Images, SeparateScorer, SlicedScorer
 from simulations.settings import CascadeSettings
 from slicing import (
@@ -218,7 +217,7 @@ def _report(
     }
     if data.name == "cifar10" and list(settings.rates) == RATES:
         report["paper"] = paper_figures()
-    return report  # type: ignore[return-value]
+    return validate_report(report)
 
 
 def paper_candidates(labels: NDArray[np.int64]) -> pl.DataFrame:
@@ -297,19 +296,21 @@ class _Steps:
         self._done = done
 
 
-def _training(name: str, result: TrainResult, rates: Sequence[float]) -> TrainingRun:
+def _training(name: str, result: TrainResult, rates: Sequence[float]) -> dict[str, Any]:
     own = rates if name.startswith("sliced") else [float(name.removeprefix("separate-"))]
-    history = [
-        {
-            "epoch": number,
-            "loss": record.loss,
-            "validation": {f"{rate:g}": share for rate, share in zip(own, record.validation, strict=True)},
-        }
-        for number, record in enumerate(result.history, start=1)
-    ]
-    seconds = sum(record.seconds for record in result.history)
-    run = {"name": name, "history": history, "best_epoch": result.best_epoch + 1, "seconds": seconds}
-    return run  # type: ignore[return-value]
+    return {
+        "name": name,
+        "best_epoch": result.best_epoch + 1,
+        "seconds": sum(record.seconds for record in result.history),
+        "history": [
+            {
+                "epoch": number,
+                "loss": record.loss,
+                "validation": {f"{rate:g}": share for rate, share in zip(own, record.validation, strict=True)},
+            }
+            for number, record in enumerate(result.history, start=1)
+        ],
+    }
 
 
 def _plain_settings(settings: CascadeSettings) -> dict[str, Any]:
