@@ -56,9 +56,7 @@ def checked(result: StageScores, stage: int, n: int, target: NDArray[np.int64] |
     if result.mode not in MODES:
         raise CascadeError(f"stage {stage}: mode must be one of {', '.join(MODES)}, got {result.mode!r}")
     if not (np.isfinite(result.flops) and result.flops >= 0):
-        raise CascadeError(
-            f"stage {stage}: flops must be a finite number of at least 0, got {result.flops!r}"
-        )
+        raise CascadeError(f"stage {stage}: flops must be a finite number of at least 0, got {result.flops!r}")
     values = values.astype(np.float64, copy=False)
     finite = np.isfinite(values)
     if not finite.all():
@@ -74,9 +72,7 @@ def _margins(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     classes = values.shape[1]
     if classes < 2:
-        raise CascadeError(
-            f"stage {stage}: scores per class need at least 2 classes, got {classes}; return (n,)"
-        )
+        raise CascadeError(f"stage {stage}: scores per class need at least 2 classes, got {classes}; return (n,)")
     if target is None:
         raise CascadeError(
             f"stage {stage}: scores per class need a 'target' column that says which class each candidate is "

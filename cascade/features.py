@@ -29,9 +29,7 @@ def feature_matrix(frame: pl.DataFrame, features: str | Sequence[str]) -> NDArra
         return _stacked(frame[features])
     for name in names:
         if not (frame.schema[name].is_numeric() or frame.schema[name] == pl.Boolean):
-            raise CascadeError(
-                f"feature column {name!r} must be numeric, got {frame.schema[name]}; encode it first"
-            )
+            raise CascadeError(f"feature column {name!r} must be numeric, got {frame.schema[name]}; encode it first")
     return frame.select(names).to_numpy(order="c")
 
 
@@ -42,9 +40,7 @@ def _stacked(column: pl.Series) -> NDArray[Any]:
         return column.to_numpy().reshape(len(column), math.prod(column.dtype.shape))
     lengths = column.list.len().unique().to_list()
     if len(lengths) > 1:
-        raise CascadeError(
-            f"feature column {column.name!r} must hold lists of one length, got lengths {lengths}"
-        )
+        raise CascadeError(f"feature column {column.name!r} must hold lists of one length, got lengths {lengths}")
     width = int(lengths[0]) if lengths else 0
     flat = column.explode().to_numpy() if width else np.empty(0)
     return flat.reshape(len(column), width)

@@ -70,9 +70,7 @@ def prepare(frame: pl.DataFrame, *, target: bool = False) -> Candidates:
     Raises CascadeError for a missing or ill-typed column, null keys, duplicate pairs.
     """
     if not isinstance(frame, pl.DataFrame):
-        remedy = (
-            "call .collect() first" if isinstance(frame, pl.LazyFrame) else "build one with polars.DataFrame"
-        )
+        remedy = "call .collect() first" if isinstance(frame, pl.LazyFrame) else "build one with polars.DataFrame"
         raise CascadeError(f"candidates must be a polars DataFrame, got {type(frame).__name__}; {remedy}")
     frame = _keys(canonical(frame, required=("qid", "docid", *(("target",) if target else ()))))
     _check_optional(frame)
@@ -94,9 +92,7 @@ def canonical(frame: pl.DataFrame, required: tuple[str, ...]) -> pl.DataFrame:
         if name in frame.columns or not present:
             continue
         if len(present) > 1:
-            raise CascadeError(
-                f"both {present[0]!r} and {present[1]!r} could be {name!r}; rename one to {name!r}"
-            )
+            raise CascadeError(f"both {present[0]!r} and {present[1]!r} could be {name!r}; rename one to {name!r}")
         renames[present[0]] = name
     frame = frame.rename(renames)
     for name in required:
@@ -169,9 +165,7 @@ def _span(column: pl.Series) -> tuple[int, int]:
 
 
 def _refuse_duplicates(keys: pl.DataFrame) -> None:
-    same = (
-        (pl.col("qid") == pl.col("qid").shift()) & (pl.col("docid") == pl.col("docid").shift())
-    ).fill_null(False)
+    same = ((pl.col("qid") == pl.col("qid").shift()) & (pl.col("docid") == pl.col("docid").shift())).fill_null(False)
     twice = keys.filter(same)
     if len(twice):
         qid, docid = twice.row(0)

@@ -52,9 +52,7 @@ def inclusion_matrix(alone: Alone, relevant: pl.DataFrame) -> Inclusion:
     wanted = is_relevant(alone.frame, relevant)
     errors = [wanted & ~kept for kept in alone.kept.T]
     matrix = _symmetric(errors)
-    return Inclusion(
-        tuple(info.rate for info in alone.stages), matrix, tuple(int(error.sum()) for error in errors)
-    )
+    return Inclusion(tuple(info.rate for info in alone.stages), matrix, tuple(int(error.sum()) for error in errors))
 
 
 def _symmetric(errors: Sequence[NDArray[np.bool_]]) -> tuple[tuple[float | None, ...], ...]:

@@ -150,9 +150,7 @@ class ScoreDrop(RankedRule):
     def __post_init__(self) -> None:
         _require_number("ScoreDrop", "drop", self.drop)
         if self.drop < 0:
-            raise CascadeError(
-                f"ScoreDrop: drop must be at least 0, got {self.drop!r}; 0 keeps the best only"
-            )
+            raise CascadeError(f"ScoreDrop: drop must be at least 0, got {self.drop!r}; 0 keeps the best only")
 
     def counts(self, ranking: Ranking) -> NDArray[np.int64]:
         """How many of each query satisfy best - score <= drop."""

@@ -132,9 +132,7 @@ def check_batch(batch: int) -> None:
         raise CascadeError(f"batch must be a whole number of at least 1, got {batch!r}")
 
 
-def _batches(
-    candidates: Candidates, batch: int, *, whole: bool
-) -> Iterator[tuple[int, int, NDArray[np.int64] | None]]:
+def _batches(candidates: Candidates, batch: int, *, whole: bool) -> Iterator[tuple[int, int, NDArray[np.int64] | None]]:
     """(low, high, sizes of the queries) of each batch; sizes are None where queries may be cut."""
     check_batch(batch)
     n = len(candidates)
@@ -168,9 +166,7 @@ def _table(candidates: Candidates, outcome: Outcome) -> pl.DataFrame:
     last = np.take_along_axis(outcome.scores, outcome.stage[None, :].astype(np.int64), axis=0)[0]
     if outcome.rank is None:
         query = np.repeat(np.arange(len(candidates.sizes)), candidates.sizes)
-        tier = (
-            stages - outcome.stage - outcome.kept
-        )  # 0 for what was kept, then the later the stage the better
+        tier = stages - outcome.stage - outcome.kept  # 0 for what was kept, then the later the stage the better
         row = order_within(query * (stages + 1) + tier, last)
     else:
         row = np.empty(n, dtype=np.int64)

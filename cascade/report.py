@@ -62,8 +62,7 @@ def system_report(
         "flops_per_kept_item": flops_per_kept_item(result),
         "seconds_total": seconds_total(result),
         "stages": [
-            _stage(run, one, many, precision)
-            for run, one, many in zip(result.stages, by_itself, so_far, strict=True)
+            _stage(run, one, many, precision) for run, one, many in zip(result.stages, by_itself, so_far, strict=True)
         ],
         "inclusion": {
             "rates": list(inclusion.rates),

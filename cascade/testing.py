@@ -93,9 +93,7 @@ class _Kit:
         _require(results[0].mode == "fresh", f"stage 0: nothing is there to reuse, got {results[0].mode!r}")
         spread = max(float(np.ptp(values)) for values in self.full)
         if spread <= 2 * self.atol:
-            raise CascadeError(
-                f"check_scorer needs scores that differ, got a spread of {spread}; vary the rows"
-            )
+            raise CascadeError(f"check_scorer needs scores that differ, got a spread of {spread}; vary the rows")
 
     def cost(self, stage: int, result: StageScores) -> None:
         alone = self.scorer.stages[stage].flops

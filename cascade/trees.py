@@ -36,9 +36,7 @@ class TreePrefixScorer:
         _require_booster(booster)
         model = booster.dump_model()
         if model.get("average_output"):
-            raise CascadeError(
-                "the trees' outputs must add up, got a random forest, which averages; use boosting=gbdt"
-            )
+            raise CascadeError("the trees' outputs must add up, got a random forest, which averages; use boosting=gbdt")
         available = booster.current_iteration()
         whole = all(isinstance(i, int | np.integer) for i in iterations)
         rising = whole and all(low < high for low, high in zip([0, *iterations], iterations, strict=False))
@@ -53,8 +51,7 @@ class TreePrefixScorer:
         leaves = [tree["num_leaves"] for tree in model["tree_info"]]
         trees = [i * self.classes for i in self.iterations]
         self.stages = tuple(
-            StageInfo(rate=None, params=sum(2 * n - 1 for n in leaves[:count]), flops=float(count))
-            for count in trees
+            StageInfo(rate=None, params=sum(2 * n - 1 for n in leaves[:count]), flops=float(count)) for count in trees
         )
 
     @property
@@ -101,6 +98,4 @@ def _require_booster(booster: object) -> None:
     except ImportError as error:
         raise CascadeError("scoring by prefix of trees needs LightGBM; install slicerank[trees]") from error
     if not isinstance(booster, Booster):
-        raise CascadeError(
-            f"booster must be a lightgbm.Booster, got {type(booster).__name__}; use model.booster_"
-        )
+        raise CascadeError(f"booster must be a lightgbm.Booster, got {type(booster).__name__}; use model.booster_")

@@ -11,9 +11,7 @@ from cascade.testing import check_scorer
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3))
-FRAME = pl.DataFrame(
-    {"qid": np.arange(40) // 10, "docid": np.arange(40), "a": X[:, 0], "b": X[:, 1], "c": X[:, 2]}
-)
+FRAME = pl.DataFrame({"qid": np.arange(40) // 10, "docid": np.arange(40), "a": X[:, 0], "b": X[:, 1], "c": X[:, 2]})
 INFO = StageInfo(None, 4, 3.0)
 
 
@@ -46,9 +44,7 @@ def test_class_scores_need_classes_that_target_can_index() -> None:
 
 
 def test_what_is_no_estimator_is_refused() -> None:
-    with pytest.raises(
-        CascadeError, match="needs one of decision_function, predict_proba, predict, got object"
-    ):
+    with pytest.raises(CascadeError, match="needs one of decision_function, predict_proba, predict, got object"):
         estimator_function(object(), ["a"])
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cascade.errors import CascadeError
 from cascade.frames import prepare
 
-INTEGERS = st.integers(-3, 3) | st.sampled_from([2**62, -(2**62), 2**63 - 1])
+INTEGERS = st.integers(-3, 3) | st.sampled_from([2**40, 2**62, -(2**62), 2**63 - 1])
 STRINGS = st.sampled_from(["", "a", "b", "ab", "B", "é", "z", "10", "9"])
 
 
@@ -24,9 +24,7 @@ def test_rows_come_in_order_of_qid_then_docid(data: st.DataObject, q_text: bool,
             unique=True,
         )
     )
-    table = pl.DataFrame(
-        {"qid": [p[0] for p in pairs], "docid": [p[1] for p in pairs], "row": range(len(pairs))}
-    )
+    table = pl.DataFrame({"qid": [p[0] for p in pairs], "docid": [p[1] for p in pairs], "row": range(len(pairs))})
     candidates = prepare(table)
     expected = sorted(range(len(pairs)), key=pairs.__getitem__)
     assert candidates.rows(0, len(pairs))["row"].to_list() == expected
@@ -36,10 +34,16 @@ def test_rows_come_in_order_of_qid_then_docid(data: st.DataObject, q_text: bool,
     assert candidates.columns(("row",), some)["row"].to_list() == expected[::-1]
 
 
+def test_keys_whose_fused_key_would_overflow_are_neither_confused_nor_misordered() -> None:
+    big = 2**40  # two keys of 41 bits: fused in 64 bits, (0, big) and (big, 0) would be one and the same
+    candidates = prepare(pl.DataFrame({"qid": [big, 0], "docid": [0, big]}))
+    assert candidates.rows(0, 2).rows() == [(0, big), (big, 0)]
+
+
 def test_unsigned_keys_beyond_signed_range_are_ordered_too() -> None:
-    table = pl.DataFrame(
-        {"qid": [2**63 + 1, 0], "docid": [1, 2]}, schema={"qid": pl.UInt64, "docid": pl.UInt8}
-    )
+    near = pl.DataFrame({"qid": [2**63 + 2, 2**63 + 1], "docid": [1, 2]}, schema={"qid": pl.UInt64, "docid": pl.Int8})
+    assert prepare(near).rows(0, 2)["docid"].to_list() == [2, 1]
+    table = pl.DataFrame({"qid": [2**63 + 1, 0], "docid": [1, 2]}, schema={"qid": pl.UInt64, "docid": pl.UInt8})
     assert prepare(table).rows(0, 2)["docid"].to_list() == [2, 1]
 
 
@@ -61,9 +65,7 @@ def test_two_aliases_for_one_name_are_ambiguous() -> None:
 
 
 def test_categorical_keys_are_ordered_as_strings() -> None:
-    table = pl.DataFrame(
-        {"qid": [1, 1], "docid": ["a", "b"]}, schema={"qid": pl.Int64, "docid": pl.Enum(["b", "a"])}
-    )
+    table = pl.DataFrame({"qid": [1, 1], "docid": ["a", "b"]}, schema={"qid": pl.Int64, "docid": pl.Enum(["b", "a"])})
     assert prepare(table).rows(0, 2)["docid"].to_list() == ["a", "b"]
 
 

@@ -107,6 +107,4 @@ def test_growing_cutoffs_are_refused(rules: list, text: str) -> None:
 
 
 def test_equal_and_falling_cutoffs_are_fine_and_scores_of_stages_are_not_compared() -> None:
-    check_cutoffs(
-        [TopK(10), TopK(10), ScoreAtLeast(0.1), TopShare(0.5), ScoreAtLeast(0.0), TopShare(0.5), TopK(1)]
-    )
+    check_cutoffs([TopK(10), TopK(10), ScoreAtLeast(0.1), TopShare(0.5), ScoreAtLeast(0.0), TopShare(0.5), TopK(1)])

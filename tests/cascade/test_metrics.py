@@ -31,9 +31,7 @@ def dropping(*by_stage: set[int], others: Sequence[int] = (8, 9)) -> pl.DataFram
     )
 
 
-def both(
-    make: Callable, frame: pl.DataFrame, rules: Sequence[KeepRule] = KEEP
-) -> tuple[CascadeResult, Alone]:
+def both(make: Callable, frame: pl.DataFrame, rules: Sequence[KeepRule] = KEEP) -> tuple[CascadeResult, Alone]:
     scorer = make([f"s{k}" for k in range(len(rules))])
     return Cascade(scorer, rules).run(frame), score_all(scorer, frame).alone(rules)
 
@@ -94,6 +92,7 @@ def test_a_relevant_item_that_is_no_candidate_is_lost_before_the_cascade(column_
     more = pl.concat([RELEVANT, pl.DataFrame({"qid": [0, 4], "docid": [99, 1]})])
     result, alone = both(column_scorer, dropping({1}, {2}))
     assert [q.recall for q in quality_so_far(result, more)] == [6 / 9, 5 / 9]
+    assert [q.accuracy for q in quality_alone(alone, more)] == [6 / 9, 6 / 9]  # of the 9 candidates
     assert loss_by_stage(result, more)["lost"].to_list() == [2, 1, 1]
     assert inclusion_matrix(alone, more).errors == (1, 1)  # no stage could have kept it: nobody's error
     by_query = recall_by_query(result.frame, survived(result, 1), more)

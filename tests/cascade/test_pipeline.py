@@ -172,9 +172,7 @@ def test_all_equal_scores_are_cut_by_docid(column_scorer: Callable) -> None:
 
 @pytest.mark.parametrize("rule", [TopK(2), KeepAll()])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_score_that_is_not_finite_is_refused_naming_stage_query_and_candidate(
-    rule: Any, bad: float
-) -> None:
+def test_a_score_that_is_not_finite_is_refused_naming_stage_query_and_candidate(rule: Any, bad: float) -> None:
     scorer = Scripted(fresh(1, 2, 3), fresh(1, bad))
     text = f"stage 1: scores must be finite, got {bad} for query 'q', candidate 7"
     frame = pl.DataFrame({"qid": ["q"] * 3, "docid": [5, 6, 7]})

@@ -117,9 +117,7 @@ def test_equals_the_plain_reading_in_any_row_order_and_batch_size(
     survived = [*reached[1:], sum(row["kept"] for row in expected)]
     assert [s.candidates_in for s in result.stages] == reached
     assert [s.candidates_out for s in result.stages] == survived
-    assert [s.flops for s in result.stages] == [
-        float(2 * 10**s) if n else None for s, n in enumerate(reached)
-    ]
+    assert [s.flops for s in result.stages] == [float(2 * 10**s) if n else None for s, n in enumerate(reached)]
     assert [s.mode for s in result.stages] == ["fresh" if n else None for n in reached]
 
     shuffled = list(rows.items())
@@ -128,15 +126,9 @@ def test_equals_the_plain_reading_in_any_row_order_and_batch_size(
 
 
 @given(cases())
-def test_survivors_rank_above_what_was_dropped(
-    column_scorer: Callable, case: tuple[Rows, list[KeepRule], int]
-) -> None:
+def test_survivors_rank_above_what_was_dropped(column_scorer: Callable, case: tuple[Rows, list[KeepRule], int]) -> None:
     rows, rules, batch = case
-    frame = (
-        Cascade(column_scorer([f"s{s}" for s in range(len(rules))]), rules)
-        .run(as_frame(rows), batch=batch)
-        .frame
-    )
+    frame = Cascade(column_scorer([f"s{s}" for s in range(len(rules))]), rules).run(as_frame(rows), batch=batch).frame
     for _, query in frame.group_by("qid"):
         lasted = (query["stage"] + query["kept"]).to_numpy()
         assert query["rank"].to_list() == list(range(1, len(query) + 1))

@@ -117,7 +117,5 @@ def test_a_stage_that_nobody_reached_has_spent_nothing(column_scorer: Callable) 
 def test_another_tables_scores_are_refused(column_scorer: Callable) -> None:
     scorer = column_scorer(["s0", "s1"])
     result = Cascade(scorer, RULES).run(FRAME)
-    with pytest.raises(
-        CascadeError, match=r"same candidates and stages, got 5 candidates .* and 4 through 2"
-    ):
+    with pytest.raises(CascadeError, match=r"same candidates and stages, got 5 candidates .* and 4 through 2"):
         system_report("x", result, score_all(scorer, FRAME[:4]).alone(RULES), RELEVANT)

@@ -179,15 +179,16 @@ BROKEN = {
     "stage 1: reuse must cost at most the 4.0": answer(
         lambda v, f, m, s, _: StageScores(v, f + 2.5 * (m == "reuse"), m)
     ),
-    "stage 0: fresh must cost the stage's own 2.0, got 6.0": answer(
-        lambda v, f, m, s, _: StageScores(v, 6.0, m)
-    ),
+    "stage 0: fresh must cost the stage's own 2.0, got 6.0": answer(lambda v, f, m, s, _: StageScores(v, 6.0, m)),
     "stage 1: recompute must cost the stage's own 4.0, got 2.0": answer(
         lambda v, f, m, s, _: StageScores(v, f, "recompute" if m == "reuse" else m)
     ),
     "stage 0: nothing is there to reuse": answer(lambda v, f, m, s, _: StageScores(v, f, "reuse")),
     "a session that begins here has nothing to reuse": answer(
         lambda v, f, m, s, _: StageScores(v, f, "reuse" if s else "fresh")
+    ),
+    "stage 1: fresh must cost the stage's own 4.0, got 1.0": answer(
+        lambda v, f, m, s, _: StageScores(v, 1.0 if s and m == "fresh" else f, m)
     ),
     "a second session must give the same scores": Drifts,
     "an equal scorer must give the same scores": RandomAtBirth,

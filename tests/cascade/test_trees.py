@@ -15,9 +15,7 @@ from cascade.trees import TreePrefixScorer
 NAMES = ["a", "b", "c"]
 ROUNDS = 12
 X = np.random.default_rng(0).standard_normal((120, 3))
-FRAME = pl.DataFrame(
-    {"qid": np.arange(120) // 20, "docid": np.arange(120), **dict(zip(NAMES, X.T, strict=True))}
-)
+FRAME = pl.DataFrame({"qid": np.arange(120) // 20, "docid": np.arange(120), **dict(zip(NAMES, X.T, strict=True))})
 
 
 def train(y: np.ndarray, **params: Any) -> lgb.Booster:
@@ -37,9 +35,7 @@ def classes() -> lgb.Booster:
 
 def test_prefixes_keep_the_protocol_and_reuse_exactly(regression: lgb.Booster, classes: lgb.Booster) -> None:
     for booster in (regression, classes):
-        check_scorer(
-            lambda b=booster: TreePrefixScorer(b, [2, 5, ROUNDS], NAMES), FRAME, exact=True, atol=1e-9
-        )
+        check_scorer(lambda b=booster: TreePrefixScorer(b, [2, 5, ROUNDS], NAMES), FRAME, exact=True, atol=1e-9)
 
 
 def test_a_stage_scores_as_the_booster_does_with_so_many_iterations(regression: lgb.Booster) -> None:
@@ -48,9 +44,7 @@ def test_a_stage_scores_as_the_booster_does_with_so_many_iterations(regression: 
     first = regression.predict(rows.select(NAMES).to_numpy(), num_iteration=3)
     assert np.allclose(rows["score_0"].to_numpy(), first, rtol=1e-12)
     late = rows.filter(pl.col("stage") == 1)
-    assert np.allclose(
-        late["score"].to_numpy(), regression.predict(late.select(NAMES).to_numpy()), rtol=1e-12
-    )
+    assert np.allclose(late["score"].to_numpy(), regression.predict(late.select(NAMES).to_numpy()), rtol=1e-12)
 
 
 def test_the_cost_is_the_number_of_trees_and_only_new_ones_are_paid(classes: lgb.Booster) -> None:
