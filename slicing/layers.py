@@ -95,9 +95,15 @@ class Mixing(nn.Module):
 
         Returns:
             The new units; for an additive head the new units' share of the sum, without scale and bias.
+
+        Raises:
+            SlicingError: when the input prefix does not have the units of that rate.
         """
         if self.head:
             return self.product(parts, blocks[0] if blocks else self._head_block(start, to), None, 1.0)
+        found, wanted = sum(part.shape[self.reads.axis] for part in parts), self.reads.widths[to]
+        if found != wanted:  # reading its first columns would hide it
+            raise SlicingError(f"a layer that reads {wanted} units at this rate got {found}; check the input's shape")
         scale = self.scale(to)
         spans = self.blocks(start, to)
         packed = blocks if blocks is not None else [self.weight[a:b, :m] for a, b, m in spans]
