@@ -32,17 +32,17 @@ def ours(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def direct(frame: pl.DataFrame) -> pl.DataFrame:
-    """Ties by docid through one sort up front; then rank within the query and filter, three times.
+    """Rank within the query by score, ties by docid, and filter; three times.
 
-    Of five ways to write it that were timed, this and one that ranks a struct of (-score, docid) were the
-    fastest. It checks neither duplicates nor NaN, which the engine does.
+    The fastest of five ways to write it that were timed (next came one sort by docid up front and a plain rank).
+    It checks neither duplicates nor NaN, which the engine does.
     """
-    alive = frame.sort("qid", "docid")
+    alive = frame
     parts = []
     for stage, k in enumerate(CUTOFFS):
         last = stage == len(CUTOFFS) - 1
         alive = alive.rename({f"s{stage}": f"score_{stage}"}).with_columns(
-            rank=pl.col(f"score_{stage}").rank("ordinal", descending=True).over("qid"),
+            rank=pl.struct(-pl.col(f"score_{stage}"), "docid").rank("ordinal").over("qid"),
             score=pl.col(f"score_{stage}"),
             stage=pl.lit(stage, dtype=pl.Int32),
         )

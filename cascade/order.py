@@ -14,9 +14,9 @@ def order_within(groups: NDArray[np.int64], scores: NDArray[np.float64]) -> NDAr
     groups: (n,) integers of at least 0; scores: (n,) finite.
 
     One sort of one 64-bit key per candidate: the group in the high bits, the score's leading bits below.
-    The few candidates whose keys agree, by a tie or for want of bits, are then put right exactly. Measured
-    on 1,000,000 candidates this takes a third of a sort by score followed by a grouping, and a seventh of
-    `np.lexsort`.
+    The few candidates whose keys agree, by a tie or for want of bits, are then put right exactly. On
+    1,000,000 random scores this takes about half the time of a sort by score followed by a grouping, and a
+    fifth of `np.lexsort`; with many ties a third of the latter.
     """
     if not len(scores):
         return np.empty(0, dtype=np.int64)
