@@ -47,11 +47,10 @@ def load(path: Path | str) -> SlicedNetwork:
         spec, rates = Spec.from_dict(description["spec"]), description["rates"]
         connectivity, rescale = description["connectivity"], description["rescale"]
         with torch.device("meta"):  # no memory for sizes that the weights in the file do not have
-            _check_shapes(SlicedNetwork(spec, rates, connectivity, rescale), tensors, str(path))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise SlicingError(
-            f"{path}: its description can't be read ({error}); it was not written by slicerank"
-        ) from error
+            shadow = SlicedNetwork(spec, rates, connectivity, rescale)
+    except (KeyError, TypeError, RuntimeError, SlicingError) as error:
+        raise SlicingError(f"{path}: its architecture can't be read ({error}); save the network again") from error
+    _check_shapes(shadow, tensors, str(path))
     network = SlicedNetwork(spec, rates, connectivity, rescale)
     fill(network, tensors, str(path))
     return network.eval()

@@ -18,7 +18,7 @@ def check_rates(rates: Iterable[float]) -> tuple[float, ...]:
     """
     try:
         checked = tuple(float(rate) for rate in rates)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SlicingError(f"rates must be numbers in (0, 1], got {rates!r}") from error
     if not checked:
         raise SlicingError("rates must name at least one slice rate, got none; try rates=[0.5, 1.0]")

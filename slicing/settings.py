@@ -1,7 +1,6 @@
 """The settings of each operation and the values they may have: a file from somebody else may hold anything."""
 
 from collections.abc import Callable, Mapping
-from math import isfinite
 from typing import Any
 
 from slicing.errors import SlicingError
@@ -33,7 +32,7 @@ def _one_of(*values: Any) -> Rule:
 
 _YES_NO = _one_of(True, False)
 _SIZE = _whole(1)
-_NUMBER: Rule = "a finite number", lambda value: type(value) in (int, float) and isfinite(value)
+_NUMBER: Rule = "a finite number", lambda value: type(value) in (int, float) and abs(value) <= 1e30
 _NOTHING = _one_of(None)
 _SIZES = _either(_SIZE, _pair(_SIZE))
 _POOLED = _either(_SIZE, _NOTHING)
@@ -79,7 +78,7 @@ _REQUIRED: dict[str, dict[str, Rule]] = {
     "group_norm": {
         "num_channels": _SIZE,
         "num_groups": _SIZE,
-        "eps": ("a number from 0", lambda value: type(value) in (int, float) and 0 <= value < float("inf")),
+        "eps": ("a finite number from 0", lambda value: type(value) in (int, float) and 0 <= value <= 1e30),
         "affine": _YES_NO,
     },
     "embedding": {"num_embeddings": _SIZE, "embedding_dim": _SIZE, "padding_idx": _either(_whole(0), _NOTHING)},

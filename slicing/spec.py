@@ -108,7 +108,7 @@ class Spec:
         except SlicingError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SlicingError(f"the architecture can't be read ({error!r}); save the network again") from error
+            raise SlicingError(f"the architecture is incomplete or of the wrong types ({error!r})") from error
         spec.check()
         return spec
 
