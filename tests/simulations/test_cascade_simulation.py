@@ -1,0 +1,129 @@
+"""The cascade simulation against arithmetic done by hand on the networks it trained."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import slicing
+from cascade import check_scorer
+from data import load_images, normalise
+from simulations.cascade import paper_candidates, retrieval_candidates, simulate_cascade
+from simulations.image_models import separate_network, sliced_network, template
+from simulations.scorers import Images, SeparateScorer, SlicedScorer
+from simulations.settings import CascadeSettings
+
+RATES = (0.5, 1.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[CascadeSettings, dict]:
+    settings = CascadeSettings(
+        out=tmp_path_factory.mktemp("run"), width=0.25, rates=RATES, epochs=2, connectivity=("nested", "dense")
+    )
+    simulate_cascade(settings, "slicerank simulate cascade")
+    return settings, json.loads((settings.out / "report.json").read_text())
+
+
+def test_candidates_of_both_protocols() -> None:
+    labels = np.array([1, 0, 1])
+    assert paper_candidates(labels).select("qid", "docid", "target", "label").rows() == [
+        (1, 0, 1, 1),
+        (0, 1, 0, 1),
+        (1, 2, 1, 1),
+    ]
+    assert retrieval_candidates(labels, 2).select("qid", "docid", "target", "label").rows() == [
+        (0, 0, 0, 0),
+        (0, 1, 0, 1),
+        (0, 2, 0, 0),
+        (1, 0, 1, 1),
+        (1, 1, 1, 0),
+        (1, 2, 1, 1),
+    ]
+
+
+def test_report_equals_counting_predictions_by_hand(run: tuple[CascadeSettings, dict]) -> None:
+    settings, report = run
+    data = load_images("digits", seed=settings.seed)
+    network = slicing.load(settings.out / "networks" / "sliced-nested.safetensors")
+    x = normalise(data.test.images, data.mean, data.std)
+    with torch.no_grad():
+        right = torch.stack([network(x, rate=rate).argmax(1) == data.test.labels for rate in RATES])
+    system = report["protocols"]["paper"]["systems"][0]
+    assert system["name"] == "sliced-nested"
+    assert [stage["precision"] for stage in system["stages"]] == [float(r.double().mean()) for r in right]
+    both = (right[0] & right[1]).double().mean()
+    assert [stage["aggregate_recall"] for stage in system["stages"]] == [float(right[0].double().mean()), float(both)]
+    wrong = ~right
+    assert system["inclusion"]["matrix"][0][1] == pytest.approx(int((wrong[0] & wrong[1]).sum()) / int(wrong[1].sum()))
+
+
+def test_flops_of_a_kept_item_are_the_sum_of_the_increments(run: tuple[CascadeSettings, dict]) -> None:
+    settings, report = run
+    network = slicing.load(settings.out / "networks" / "sliced-nested.safetensors")
+    nested, dense, reused, separate = report["protocols"]["paper"]["systems"]
+    shape = (1, 8, 8)
+    assert nested["flops_per_kept_item"] == slicing.flops(network, shape)
+    assert [s["flops_increment"] for s in nested["stages"]] == [
+        slicing.flops(network, shape, 0.5),
+        slicing.flops(network, shape, 1.0, 0.5),
+    ]
+    assert separate["flops_per_kept_item"] == sum(stage["flops"] for stage in separate["stages"])
+    assert [stage["mode"] for stage in reused["stages"]] == ["fresh", "reuse"]
+    assert [stage["mode"] for stage in dense["stages"]] == ["fresh", "recompute"]
+    assert report["full_pass_flops"] == separate["stages"][-1]["flops"]
+
+
+def test_retrieval_spends_less_than_every_item_at_every_stage(run: tuple[CascadeSettings, dict]) -> None:
+    _, report = run
+    for system in report["protocols"]["retrieval"]["systems"]:
+        stages = system["stages"]
+        assert stages[1]["candidates_in"] == stages[0]["candidates_out"] < stages[0]["candidates_in"] == 3600
+        assert system["flops_total"] == sum(s["flops_increment"] * s["candidates_in"] for s in stages)
+
+
+def test_approximate_reuse_reports_its_score_error(run: tuple[CascadeSettings, dict]) -> None:
+    _, report = run
+    reused = report["protocols"]["paper"]["systems"][2]
+    assert reused["name"] == "sliced-dense-reuse"
+    narrow, wide = reused["reuse_error"]
+    assert narrow["mean"] == pytest.approx(0, abs=1e-5)
+    assert wide["mean"] > 1e-3
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    data = load_images("digits")
+    return Images(replace(data.test, images=data.test.images[:40], labels=data.test.labels[:40]), data.mean, data.std)
+
+
+@pytest.mark.parametrize("reuse", ["auto", "always", "never"])
+def test_the_sliced_network_conforms_to_the_scorer_protocol(images: Images, reuse: str) -> None:
+    settings = CascadeSettings(out=Path("unused"), width=0.25, rates=RATES)
+    network = sliced_network(settings, load_images("digits"), "nested").eval()
+    check_scorer(lambda: SlicedScorer(network, images, reuse), paper_candidates(images.split.labels.numpy()))
+
+
+def test_separate_networks_conform_to_the_scorer_protocol(images: Images) -> None:
+    settings = CascadeSettings(out=Path("unused"), width=0.25, rates=RATES)
+    data = load_images("digits")
+    networks = [separate_network(settings, data, rate).eval() for rate in RATES]
+    infos = SlicedScorer(sliced_network(settings, data, "dense"), images).stages
+    frame = paper_candidates(images.split.labels.numpy())
+    check_scorer(lambda: SeparateScorer(networks, infos, images, 16), frame)
+
+
+def test_separate_networks_have_the_widths_and_costs_of_the_dense_r_net() -> None:
+    settings = CascadeSettings(out=Path("unused"), rates=RATES)
+    data = load_images("digits")
+    dense = sliced_network(settings, data, "dense")
+    narrow = separate_network(settings, data, 0.5)
+    assert sum(p.numel() for p in narrow.parameters()) == slicing.parameter_count(dense, 0.5)
+    assert not any(type(module).__module__.startswith("slicing") for module in narrow.modules())
+    whole = separate_network(settings, data, 1.0)
+    assert {k: v.shape for k, v in whole.state_dict().items()} == {
+        k: v.shape for k, v in template(settings, data).state_dict().items()
+    }
