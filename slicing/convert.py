@@ -140,7 +140,7 @@ def _load(network: SlicedNetwork, layers: dict[str, nn.Module]) -> dict[str, flo
         if isinstance(target, Mixing):
             weight = _ordered(weight, _order(target.reads), 1)
             if target.mask is not None:
-                lost[name] = 1.0 - float(target.mask.mean())
+                lost[name] = 1.0 - target.macs(-1, len(network.rates) - 1) / weight.numel()
                 weight = weight * target.mask
         elif isinstance(target, SlicedGroupedConv2d):
             order = _order(target.gives)

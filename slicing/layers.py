@@ -9,7 +9,7 @@ Connectivity: a ``dense`` unit reads every active unit (the paper, section 3.1);
 blocks <= k, so that the weight is block lower triangular and no result ever changes when the network is widened.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -430,11 +430,6 @@ def span(layout: Layout, start: int, to: int) -> tuple[int, int]:
     if not layout.sliced or start < 0:
         return 0, layout.widths[to]
     return layout.widths[start], layout.widths[to]
-
-
-def mixing_layers(module: nn.Module) -> Iterator[tuple[str, Mixing]]:
-    """Every layer of a network that mixes units, with its name."""
-    return ((name, layer) for name, layer in module.named_modules() if isinstance(layer, Mixing))
 
 
 def _keep_groups_whole(reads: Layout, group: int, name: str) -> None:

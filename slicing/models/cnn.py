@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from slicing.models.channels import scaled
+
 
 def small_cnn(classes: int = 10, width: float = 1.0, groups: int = 8, in_channels: int = 1) -> nn.Sequential:
     """Two groups of two convolutions, pooled once, and a dense layer on the averages.
@@ -14,11 +16,14 @@ def small_cnn(classes: int = 10, width: float = 1.0, groups: int = 8, in_channel
 
     Returns:
         A plain torch module: images (N, in_channels, H, W), H and W from 8 to 28 pixels, to scores (N, classes).
+
+    Raises:
+        SlicingError: when the groups do not divide a layer's channels.
     """
     layers: list[nn.Module] = []
     into = in_channels
     for channels, pooled in ((64, False), (64, True), (128, False), (128, False)):
-        out = round(channels * width)
+        out = scaled(channels, width, groups)
         layers += [nn.Conv2d(into, out, 3, padding=1), nn.GroupNorm(groups, out), nn.ReLU(inplace=True)]
         if pooled:
             layers.append(nn.MaxPool2d(2))

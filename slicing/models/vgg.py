@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from slicing.models.channels import scaled
+
 # Channels of the ten convolutions, five groups of two, a 2x2 pooling behind each group: feature maps of 32, 16, 8, 4
 # and 2 pixels on CIFAR. Table 1's conv5 holds four of them; this split of its poolings gives the printed FLOPs.
 CHANNELS = ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512))
@@ -18,12 +20,15 @@ def vgg13(classes: int = 10, width: float = 1.0, groups: int = 16, in_channels: 
 
     Returns:
         A plain torch module: images (N, in_channels, 32, 32) to scores (N, classes).
+
+    Raises:
+        SlicingError: when the groups do not divide a layer's channels.
     """
     layers: list[nn.Module] = []
     into = in_channels
     for group in CHANNELS:
         for channels in group:
-            out = round(channels * width)
+            out = scaled(channels, width, groups)
             layers += [nn.Conv2d(into, out, 3, padding=1), nn.GroupNorm(groups, out), nn.ReLU(inplace=True)]
             into = out
         layers.append(nn.MaxPool2d(2))
