@@ -9,7 +9,7 @@ from torch import Tensor
 from slicing.cache import Chunk
 from slicing.errors import SlicingError
 from slicing.flops import Cost, cost
-from slicing.layers import Mixing
+from slicing.layers import Mixing, SlicedConv2d
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
 
@@ -20,8 +20,11 @@ Reuse = Literal["auto", "always", "never"]
 # between reusing and recomputing.
 MULTIPLY_ADDS_PER_COPY = 64
 
-# A chunk's largest activation should stay in the processor's cache between one layer and the next.
-CHUNK_BYTES = 4 << 20
+# Images flow through in chunks whose largest activation stays in the processor's cache between one layer and the next.
+# Flat features don't need that, because a matrix product works in cache-sized blocks itself: there a chunk only bounds
+# the memory, and a large one leaves fewer calls.
+IMAGE_CHUNK_BYTES = 4 << 20
+FLAT_CHUNK_BYTES = 64 << 20
 
 
 class IncrementalScorer:
@@ -85,7 +88,9 @@ class IncrementalScorer:
         """Candidates in a chunk."""
         if self.chunk is not None:
             return self.chunk
-        return max(1, CHUNK_BYTES // (4 * costs.largest_activation()))
+        images = any(isinstance(layer, SlicedConv2d) for _, layer in self.network.layer_modules())
+        budget = IMAGE_CHUNK_BYTES if images else FLAT_CHUNK_BYTES
+        return max(1, budget // (4 * costs.largest_activation()))
 
 
 class Session:

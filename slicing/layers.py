@@ -165,10 +165,12 @@ class Mixing(nn.Module):
         """The first ``columns`` units of the parts."""
         first: list[Tensor] = []
         for part in parts:
-            take = min(columns, part.shape[self.reads.axis])
-            if take:
-                first.append(part.narrow(self.reads.axis, 0, take))
-            columns -= take
+            size = part.shape[self.reads.axis]
+            if columns >= size:
+                first.append(part)
+            elif columns > 0:
+                first.append(part.narrow(self.reads.axis, 0, columns))
+            columns -= size
         return first
 
     def _packed(self, block: Tensor) -> Tensor:
