@@ -16,8 +16,8 @@ from slicing.rates import rate_index
 Mode = Literal["fresh", "reuse", "recompute"]
 Reuse = Literal["auto", "always", "never"]
 
-# Copying one cached number takes about as long as this many multiply-adds (see bench/copy_cost.py): what decides
-# between reusing and recomputing.
+# Copying one cached number takes about as long as this many multiply-adds: what decides between reusing and
+# recomputing. `python -m bench.copy_cost` measures 4 to 150, the more the larger the activation; 64 suits large ones.
 MULTIPLY_ADDS_PER_COPY = 64
 
 # Images flow through in chunks whose largest activation stays in the processor's cache between one layer and the next.
