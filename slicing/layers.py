@@ -51,7 +51,7 @@ class Mixing(nn.Module):
         self.connectivity = connectivity
         self.head = not gives.sliced
         # A nested unit's fan-in does not depend on the rate, so there is nothing to compensate, except in the head.
-        self.rescale = rescale and reads.sliced and (self.head or connectivity == "dense")
+        self.rescale = rescale and (self.head or connectivity == "dense")
         out, into = gives.widths[-1], reads.widths[-1]
         self.weight = nn.Parameter(torch.empty(out, into, *kernel))
         self.bias = nn.Parameter(torch.empty(out)) if bias else None

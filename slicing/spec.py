@@ -141,10 +141,7 @@ class Spec:
 
     @staticmethod
     def _check_node(node: Node, known: set[str]) -> None:
-        if not fullmatch(r"[\w-]+(\.[\w-]+)*", node.name):
-            raise SlicingError(
-                f"an operation's name must be words of letters, digits, _ and - joined by dots, got {node.name!r}"
-            )
+        check_name(node.name)
         if node.name in known:
             raise SlicingError(f"{node.name}: the name is taken twice in the graph; rename one of them")
         if node.op not in OPERATIONS:
@@ -156,6 +153,18 @@ class Spec:
         if len(node.inputs) != count:
             raise SlicingError(f"{node.name}: {node.op} reads {count} activations, got {list(node.inputs)}")
         check_settings(node.name, node.op, node.config, UNITWISE[node.op][1] if node.op in UNITWISE else None)
+
+
+def check_name(name: str) -> None:
+    """Refuse a layer's name that could not stand in the Python code that torch.fx writes.
+
+    Raises:
+        SlicingError: with the name.
+    """
+    if not fullmatch(r"[\w-]+(\.[\w-]+)*", name):
+        raise SlicingError(
+            f"an operation's name must be words of letters, digits, _ and - joined by dots, got {name!r}; rename it"
+        )
 
 
 def unitwise_module(node: Node) -> nn.Module:

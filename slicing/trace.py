@@ -11,7 +11,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from slicing.errors import SlicingError
 from slicing.flops import Shapes, candidate_shapes
-from slicing.spec import UNITWISE, Node, Spec
+from slicing.spec import UNITWISE, Node, Spec, check_name
 
 _UNITWISE_MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
     build: (op, attributes) for op, (build, attributes) in UNITWISE.items()
@@ -76,6 +76,9 @@ def _symbolic(module: nn.Module) -> fx.GraphModule:
     wrapped = module
     if type(module) in (*_UNITWISE_MODULES, *_WITH_WEIGHTS):  # a single layer has no inside to trace
         wrapped = nn.Sequential(module)
+    for name, _ in wrapped.named_modules():
+        if name:
+            check_name(name)
     try:
         return fx.GraphModule(wrapped, fx.Tracer().trace(wrapped))
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -282,6 +282,31 @@ def test_several_input_shapes():
         convert(module, HALVES, input_shape=[(), (3,)])
 
 
+@pytest.mark.parametrize("dim", [1, -1])
+def test_raw_inputs_may_be_concatenated_along_any_axis(dim):
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Conv2d(2 if dim == 1 else 1, 4, 3), nn.Conv2d(4, 1, 1)
+
+        def forward(self, x, y):
+            return self.head(self.a(torch.cat([x, y], dim)))
+
+    module = Pair()
+    network = convert(module, HALVES, "dense")
+    x, y = torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
+    assert torch.allclose(network(x, y), module(x, y), atol=1e-6)
+    assert torch.allclose(extract(network, 0.5)(x, y), network(x, y, rate=0.5), atol=1e-6)
+
+
+def test_layers_with_names_that_could_not_stand_in_code_are_refused():
+    module = nn.Sequential()
+    module.add_module('a"', nn.Linear(2, 4))
+    module.add_module("b", nn.Linear(4, 1))
+    with pytest.raises(SlicingError, match="an operation's name must be words"):
+        convert(module, HALVES)
+
+
 def of(function, **layers):
     """A module whose forward is ``function(self, x)``."""
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from slicing import SlicingError, convert
+from slicing import SlicedNetwork, SlicingError, Spec, convert
 from slicing.models import mlp
+from slicing.spec import Node
 
 RANDOM = settings(max_examples=25, deadline=None)
 BOTH = pytest.mark.parametrize("connectivity", ["nested", "dense"])
@@ -223,6 +224,11 @@ def test_unknown_options_are_refused(argument, value):
     network = convert(mlp([4, 8, 2]), [0.5, 1.0], "dense")
     with pytest.raises(SlicingError, match=argument):
         type(network)(network.spec, network.rates, **{argument: value})
+
+
+def test_a_graph_that_is_none_is_refused():
+    with pytest.raises(SlicingError, match=r"0: operation 'system' is unknown; known: identity, relu"):
+        SlicedNetwork(Spec(("x",), (Node("0", "system", ("x",)),), "0"), [1.0])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
