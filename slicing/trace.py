@@ -47,7 +47,7 @@ _FUNCTIONS: dict[Any, tuple[str, tuple[str, ...]]] = {
     F.adaptive_max_pool2d: ("adaptive_max_pool2d", ("output_size", "return_indices")),
 }
 _METHODS = {"relu": "relu", "relu_": "relu", "sigmoid": "sigmoid", "tanh": "tanh"}
-_WITHOUT_EFFECT = {"inplace", "training", "return_indices"}
+_WITHOUT_EFFECT = {"inplace", "training", "return_indices"}  # dropout goes by the sliced network's own mode
 _IN_PLACE = {torch.relu_, operator.iadd, operator.imul}
 _ADD = {operator.add, operator.iadd, torch.add}
 _MUL = {operator.mul, operator.imul, torch.mul}
@@ -197,17 +197,11 @@ class _Reader:
             self._softmax(node)
         elif function in _FUNCTIONS:
             op, names = _FUNCTIONS[function]
-            if len(node.args) > len(names) + 1:
-                raise SlicingError(
-                    f"{node.name}: {op} has no setting {node.args[len(names) + 1]}; it has {list(names)}"
-                )
             given = dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
             given.pop("input", None)
             if given.get("return_indices"):
                 raise SlicingError(f"{node.name}: pooling that returns indices can't be sliced")
             config = {k: _plain(v) for k, v in given.items() if k not in _WITHOUT_EFFECT and v is not None}
-            if op == "dropout" and given.get("training", True) is False:
-                config["p"] = 0.0
             self._add(node, self._unused(node.name), op, config)
             if given.get("inplace") or function in _IN_PLACE:
                 self._overwrite(node)

@@ -93,6 +93,23 @@ def test_weights_of_another_architecture_are_refused(parts, tmp_path):
             load(path)
 
 
+def test_sizes_that_the_weights_do_not_have_cost_no_memory(parts, tmp_path, monkeypatch):
+    _, description = parts
+    path = tmp_path / "net.safetensors"
+    save_tensors(path, {"layers.0.weight": torch.zeros(1)}, description, KIND)
+    devices = []
+
+    class Watched(SlicedNetwork):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            devices.append(next(self.parameters()).device.type)
+
+    monkeypatch.setattr("slicing.checkpoint.SlicedNetwork", Watched)
+    with pytest.raises(SlicingError, match="another architecture"):
+        load(path)
+    assert devices == ["meta"]
+
+
 def test_weights_above_the_block_diagonal_are_refused_and_a_diverged_network_is_not(parts, tmp_path):
     tensors, description = parts
     path = tmp_path / "net.safetensors"

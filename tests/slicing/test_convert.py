@@ -134,8 +134,8 @@ def test_batch_norm_of_the_raw_input_behind_a_grouped_convolution_and_of_the_sco
         nn.BatchNorm1d(10),
     ).eval()
     with pytest.warns(ConversionWarning, match=r"4 BatchNorm layers .*\(0, 2, 4, ...\)"):
-        network = convert(module, HALVES, "dense")
-    assert network.module_of("8").group_size == 10
+        network = convert(module, HALVES, "dense", groups=1)
+    assert [network.module_of(name).group_size for name in "0248"] == [3, 4, 2, 10]
     for rate in network.rates:
         assert network(torch.randn(2, 3, 8, 8), rate=rate).shape == (2, 10)
 
@@ -158,7 +158,7 @@ class Functional(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.leaky_relu(self.a(x), 0.2)
-        y = F.max_pool2d(y, 2, 2, 0, 1, False) + F.avg_pool2d(y, 2, divisor_override=3)
+        y = F.max_pool2d(y, 2, 2, 0, 1, False) + F.avg_pool2d(y, 2, 2, 0, False, True, 3)
         y = F.gelu(y, approximate="tanh") * torch.sigmoid(self.b(y))
         y = F.dropout(F.elu(F.mish(F.hardswish(F.silu(y))), 0.5), 0.3, self.training)
         y = torch.relu(F.relu6(y.tanh())).mul(y).add(y).contiguous()
@@ -173,6 +173,24 @@ def test_functions_and_methods_are_read_like_modules():
     x = torch.randn(2, 2, 6, 6).double()
     assert torch.allclose(network(x), module(x), atol=1e-12)
     assert torch.allclose(extract(network, 0.5)(x), network(x, rate=0.5), atol=1e-12)
+
+
+def test_functional_dropout_follows_the_networks_mode():
+    module = of(lambda s, x: s.b(F.dropout(s.a(x), 0.25, s.training)), a=nn.Linear(3, 64), b=nn.Linear(64, 1)).eval()
+    network = convert(module, HALVES, "dense", rescale=False)
+    x = torch.randn(4, 3)
+    assert torch.allclose(network(x), module(x), atol=1e-6)
+    assert network.module_of("dropout").p == 0.25
+    assert not torch.allclose(network.train()(x), module(x), atol=1e-6)
+
+
+def test_measuring_shapes_does_not_count_as_a_batch():
+    module = nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2)).train()
+    before = copy.deepcopy(module.state_dict())
+    with pytest.warns(ConversionWarning):
+        convert(module, HALVES, "dense", input_shape=(1, 2, 2))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert all(layer.training for layer in module.modules())
 
 
 class SameNames(nn.Module):

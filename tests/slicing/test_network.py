@@ -229,6 +229,9 @@ def test_unknown_options_are_refused(argument, value):
 def test_a_graph_that_is_none_is_refused():
     with pytest.raises(SlicingError, match=r"0: operation 'system' is unknown; known: identity, relu"):
         SlicedNetwork(Spec(("x",), (Node("0", "system", ("x",)),), "0"), [1.0])
+    twice = (Node("a", "add", ("x", "x")), Node("a", "add", ("a", "x")))
+    with pytest.raises(SlicingError, match="a: the name is taken twice"):
+        SlicedNetwork(Spec(("x",), twice, "a"), [1.0])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
