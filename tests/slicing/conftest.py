@@ -273,7 +273,8 @@ class _Drawer:
                 return nn.GroupNorm(into // group, into) if group * size * size > 1 else None
             out_group = self.draw(st.integers(1, 3)) if single else group
             self.widths = [tuple(units // group * out_group for units in branch) for branch in self.widths]
-            return nn.Conv2d(into, into // group * out_group, 3, padding=1, groups=into // group)
+            stride = self.draw(st.integers(1, 2))
+            return nn.Conv2d(into, into // group * out_group, 3, stride, 1, groups=into // group)
         if kind == "pool" and size > 1:
             return self.draw(st.sampled_from([nn.MaxPool2d(2), nn.AvgPool2d(2, 1), nn.MaxPool2d(3, 2, 1)]))
         return self.activation()

@@ -134,6 +134,8 @@ def test_a_shape_the_network_cannot_take_is_refused(shape):
 def test_the_number_of_shapes_is_checked():
     network = convert(mlp([3, 8, 2]), [0.5, 1.0], "dense")
     assert flops(network, [(3,)]) == flops(network, (3,))
+    image = convert(nn.Sequential(nn.Conv2d(1, 4, (1, 3)), nn.Conv2d(4, 1, 1)), [0.5, 1.0], "dense")
+    assert flops(image, [(1, 2, 5)]) == flops(image, (1, 2, 5)) == 2 * 3 * (4 * 3 + 4)
     with pytest.raises(SlicingError, match="must give 1 shapes"):
         flops(network, [(3,), (3,)])
 

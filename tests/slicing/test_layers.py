@@ -20,7 +20,7 @@ from slicing import (
 )
 from slicing.layout import concatenated
 
-RANDOM = settings(max_examples=25, deadline=None)
+RANDOM = settings(max_examples=60, deadline=None)
 rising = st.lists(st.integers(1, 3), min_size=3, max_size=3).map(lambda s: (s[0], s[0] + s[1], sum(s)))
 spans = st.sampled_from([(-1, 0), (-1, 1), (-1, 2), (0, 1), (0, 2), (1, 2)])
 BOTH = pytest.mark.parametrize("connectivity", ["nested", "dense"])
@@ -41,7 +41,7 @@ def parts_of(x: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
     reads=rising, gives=rising, at=spans, bias=st.booleans(), rescale=st.booleans(), cuts=st.lists(st.integers(1, 8))
 )
 @RANDOM
-def test_linear_unit_by_unit(connectivity, reads, gives, at, bias, rescale, cuts):
+def test_linear_unit_by_unit(connectivity, bias, reads, gives, at, rescale, cuts):
     (start, to), into, out = at, Layout.of(reads, -1), Layout.of(gives, -1)
     layer = SlicedLinear(into, out, bias, connectivity, rescale).double()
     if bias:
