@@ -46,11 +46,12 @@ def test_help_imports_no_heavy_package() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_simulation_writes_its_report_and_shows_the_table(tmp_path: Path) -> None:
+def test_simulation_writes_its_report_and_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/slicerank", "simulate", "cascade", "--out", "two words"])
     result = simulate(*SMALL, "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["command"].startswith("slicerank ")
+    assert report["command"] == "slicerank simulate cascade --out 'two words'"
     assert {"report.html", "stages.csv", "inclusion.csv"} <= {path.name for path in tmp_path.iterdir()}
     shown = report["protocols"]["paper"]["systems"][0]["stages"][-1]["aggregate_recall"]
     assert f"{shown:.2%}" in result.output
