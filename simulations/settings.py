@@ -20,7 +20,7 @@ class DataDefaults:
 
 
 DEFAULTS = {
-    "digits": DataDefaults("small-cnn", 10, 32),
+    "digits": DataDefaults("small-cnn", 12, 32),
     "fashion-mnist": DataDefaults("small-cnn", 15, 128),
     "cifar10": DataDefaults("vgg13", 30, 128),
     "cifar100": DataDefaults("vgg13", 30, 128),

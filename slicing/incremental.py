@@ -23,7 +23,7 @@ MULTIPLY_ADDS_PER_COPY = 64
 # Images flow through in chunks whose largest activation stays in the processor's cache between one layer and the next.
 # Flat features don't need that, because a matrix product works in cache-sized blocks itself: there a chunk only bounds
 # the memory, and a large one leaves fewer calls.
-IMAGE_CHUNK_BYTES = 4 << 20
+IMAGE_CHUNK_BYTES = 16 << 20
 FLAT_CHUNK_BYTES = 64 << 20
 
 
