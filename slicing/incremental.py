@@ -30,7 +30,8 @@ FLAT_CHUNK_BYTES = 64 << 20
 class IncrementalScorer:
     """A sliced network, ready to score candidates stage by stage.
 
-    The weights are packed when they are first used and kept: after more training make a new one. Sessions are independent of each other and may
+    The weights are packed when they are first used and kept: after more training make a new one.
+    Sessions are independent of each other and may
     run in several threads.
 
     >>> scorer = IncrementalScorer(network)                     # doctest: +SKIP
