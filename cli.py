@@ -152,17 +152,18 @@ def cascade(quiet: bool, out: Path, **options: Any) -> None:
     "--out", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True, help="Folder to write."
 )
 @click.option("--case", "cases", multiple=True, help="Run this case only; repeatable.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch, for both sides [default: torch's own].")
 @_one_line_errors
-def bench(out: Path, cases: tuple[str, ...]) -> None:
+def bench(out: Path, cases: tuple[str, ...], threads: int | None) -> None:
     """Time SliceRank against plain torch and polars, side by side, and write bench.json.
 
     \b
     Example:
-      slicerank bench --case mlp-funnel
+      slicerank bench --case mlp-funnel --threads 1
     """
     from bench.run import run
 
-    run(out, cases)
+    run(out, cases, threads)
 
 
 def _command() -> str:

@@ -22,8 +22,13 @@ CASES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
 }
 
 
-def run(out: Path, names: Sequence[str] = ()) -> list[dict[str, Any]]:
+def run(out: Path, names: Sequence[str] = (), threads: int | None = None) -> list[dict[str, Any]]:
     """Run the named cases, or all of them, print a line each and write ``out/bench.json``.
+
+    Args:
+        out: folder to write.
+        names: cases; none means all.
+        threads: of torch, for both sides; None leaves torch's own choice.
 
     Raises:
         SlicingError: for a case that does not exist, or a folder that can't be written.
@@ -35,13 +40,15 @@ def run(out: Path, names: Sequence[str] = ()) -> list[dict[str, Any]]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SlicingError(f"can't write to {out}: {error.strerror}; name another folder") from error
+    if threads is not None:
+        torch.set_num_threads(threads)
     torch.manual_seed(0)
     console, results = Console(), []
     for name, (case, repeats) in CASES.items():
         if names and name not in names:
             continue
         with console.status(f"timing {name}"):
-            results.append(case(repeats))
+            results.append({**case(repeats), "threads": torch.get_num_threads()})
     with atomic_path(out / "bench.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1))
     console.print(_table(results))

@@ -5,15 +5,20 @@ copies the prefixes and nothing else.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from math import prod
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from slicing.layers import Mixing
+from slicing.layers import Mixing, Packed
 from slicing.layout import Layout
+from slicing.memory import Memory, Space
 
-Packed = Callable[[str, Mixing, int, int], Sequence[Tensor]]
+if TYPE_CHECKING:
+    from slicing.network import SlicedNetwork
+
+Packing = Callable[[str, Mixing, int, int], Sequence[Packed]]
 
 
 class Prefix(Protocol):
@@ -25,7 +30,7 @@ class Prefix(Protocol):
     def parts(self) -> Sequence[Tensor]:
         """The units so far, side by side."""
 
-    def gathered(self, chosen: Sequence[tuple["Prefix", Tensor]]) -> "Prefix":
+    def gathered(self, chosen: Sequence[tuple["Prefix", Tensor]], space: Space) -> "Prefix":
         """The prefix of the survivors of several chunks: of each chunk its prefix and the rows kept."""
 
 
@@ -47,11 +52,18 @@ class BlockPrefix:
         """(n, units) of each block."""
         return self.blocks
 
-    def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]]) -> "BlockPrefix":
-        """The survivors' rows of every block."""
-        return BlockPrefix(
-            [_gathered([(prefix.parts()[i], rows) for prefix, rows in chosen]) for i in range(len(self.blocks))]
-        )
+    def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]], space: Space) -> "BlockPrefix":
+        """The survivors' rows, in one block: one product reads it faster than several."""
+        sizes = [block.shape[1] for block in self.blocks]
+        merged = space.empty(sum([rows.shape[0] for _, rows in chosen]), sum(sizes), self.blocks[0])
+        top = 0
+        for prefix, rows in chosen:
+            bottom, left = top + rows.shape[0], 0
+            for block, size in zip(prefix.parts(), sizes, strict=True):
+                torch.index_select(block, 0, rows, out=merged[top:bottom, left : left + size])
+                left += size
+            top = bottom
+        return BlockPrefix([merged])
 
 
 class PackedPrefix:
@@ -73,30 +85,47 @@ class PackedPrefix:
         assert self.packed is not None
         return (self.packed.movedim(-1, self.axis),)
 
-    def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]]) -> "PackedPrefix":
+    def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]], space: Space) -> "PackedPrefix":
         """The survivors' activations."""
         packed = [(prefix.parts()[0].movedim(self.axis, -1), rows) for prefix, rows in chosen]
-        return PackedPrefix(_gathered(packed), self.axis)
+        return PackedPrefix(_gathered(packed, space), self.axis)
 
 
 class Chunk:
     """A few candidates on their way through the rates; see :class:`slicing.network.Prefixes`."""
 
-    def __init__(self, inputs: Sequence[Tensor], packed: Packed, last: int) -> None:
+    def __init__(self, inputs: Sequence[Tensor], packed: Packing, last: int, memory: Memory) -> None:
         self.inputs = tuple(inputs)
-        self.packed, self.last = packed, last
+        self.packed, self.last, self.memory = packed, last, memory
         self.prefixes: dict[str, Prefix] = {}
         self.sums: dict[str, Tensor] = {}
         self._extended: dict[str, Sequence[Tensor]] = {}
+        self._kept_until = memory.space.mark()
 
     def __len__(self) -> int:
-        return len(self.inputs[0])
+        return self.inputs[0].shape[0]  # len() of a tensor is slow
 
-    def begin(self, anew: bool) -> None:
-        """Start a pass: nothing is extended yet; one that starts anew needs nothing of the passes before."""
+    def forget(self) -> None:
+        """Drop what the passes before left: the next one starts anew."""
+        self.prefixes, self.sums = {}, {}
+
+    def advance(self, network: "SlicedNetwork", start: int, to: int) -> Tensor:
+        """Scores at ``to``; what was computed at ``start`` is taken from here, and what is new is kept here."""
+        self._kept_until = self.memory.space.mark()
+        scores = network.advance(self.inputs, start, to, self)
         self._extended = {}
-        if anew:
-            self.prefixes, self.sums = {}, {}
+        self.memory.space.release(self._kept_until)
+        return scores
+
+    def room(self, x: Tensor, units: int, kept: bool, to: int) -> Tensor | None:
+        """Where a dense layer that reads x puts its new units; ``kept`` when they become a prefix; None: anywhere."""
+        if x.dim() != 2 or torch.is_autocast_enabled(x.device.type):
+            return None
+        space = self.memory.space
+        room = space.empty(x.shape[0], units, x)
+        if kept and to != self.last:  # nobody widens from there
+            self._kept_until = space.mark()
+        return room
 
     def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Sequence[Tensor]:
         """Append new units to an activation's prefix, once a pass, and return the whole prefix in parts."""
@@ -120,27 +149,31 @@ class Chunk:
             self.sums[head] = share if known is None else known + share
         return self.sums[head]
 
-    def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Tensor]:
+    def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Packed]:
         """The layer's packed weight blocks."""
         return self.packed(name, layer, start, to)
 
     @staticmethod
     def gathered(parts: Sequence[tuple["Chunk", Tensor]]) -> "Chunk":
-        """A chunk of the survivors of several chunks, in their order."""
+        """A chunk of the survivors of several chunks, in their order, in their memory's current space."""
         first = parts[0][0]
-        inputs = [_gathered([(chunk.inputs[i], rows) for chunk, rows in parts]) for i in range(len(first.inputs))]
-        new = Chunk(inputs, first.packed, first.last)
+        space = first.memory.space
+        inputs = [
+            _gathered([(chunk.inputs[i], rows) for chunk, rows in parts], space) for i in range(len(first.inputs))
+        ]
+        new = Chunk(inputs, first.packed, first.last, first.memory)
         for edge, prefix in first.prefixes.items():
-            new.prefixes[edge] = prefix.gathered([(chunk.prefixes[edge], rows) for chunk, rows in parts])
+            new.prefixes[edge] = prefix.gathered([(chunk.prefixes[edge], rows) for chunk, rows in parts], space)
         for head in first.sums:
-            new.sums[head] = _gathered([(chunk.sums[head], rows) for chunk, rows in parts])
+            new.sums[head] = _gathered([(chunk.sums[head], rows) for chunk, rows in parts], space)
         return new
 
 
-def _gathered(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def _gathered(parts: Sequence[tuple[Tensor, Tensor]], space: Space) -> Tensor:
     """Chosen rows of several tensors, one below the other, each copied once."""
     first = parts[0][0]
-    result = first.new_empty(sum(len(rows) for _, rows in parts), *first.shape[1:])
+    rows = sum(len(rows) for _, rows in parts)
+    result = space.empty(rows, prod(first.shape[1:]), first).view(rows, *first.shape[1:])
     at = 0
     for tensor, rows in parts:
         torch.index_select(tensor, 0, rows, out=result[at : at + len(rows)])

@@ -5,7 +5,7 @@ are dense layers and convolutions, as both of them do; normalisation, activation
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,9 +28,22 @@ class Cost:
 
     network: SlicedNetwork
     sizes: Mapping[str, int]
+    _flops: dict[tuple[int, int], int] = field(default_factory=dict, compare=False, repr=False)
+    _cached: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
 
     def flops(self, to: int, start: int = -1) -> int:
         """Multiply-adds per candidate between two rates' positions; ``start=-1`` is from scratch."""
+        if (start, to) not in self._flops:
+            self._flops[start, to] = self._count(start, to)
+        return self._flops[start, to]
+
+    def cached_values(self, to: int) -> int:
+        """Numbers per candidate in the prefixes that an incremental pass keeps, and that choosing survivors copies."""
+        if to not in self._cached:
+            self._cached[to] = self._count_cached(to)
+        return self._cached[to]
+
+    def _count(self, start: int, to: int) -> int:
         total = 0
         for name, layer in self.network.layer_modules():
             if isinstance(layer, Mixing | SlicedGroupedConv2d):
@@ -38,8 +51,7 @@ class Cost:
                 total += layer.macs(start, to) * positions
         return total
 
-    def cached_values(self, to: int) -> int:
-        """Numbers per candidate in the prefixes that an incremental pass keeps, and that choosing survivors copies."""
+    def _count_cached(self, to: int) -> int:
         edges: dict[str, int] = {}
         for step in self.network.steps:
             layer = self.network.module_of(step.name) if step.kind == "mix" else None

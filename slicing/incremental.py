@@ -1,7 +1,9 @@
 """Scoring at one rate, choosing survivors, and widening to a later rate with what was computed before."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal
+from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -9,7 +11,8 @@ from torch import Tensor
 from slicing.cache import Chunk
 from slicing.errors import SlicingError
 from slicing.flops import Cost, cost
-from slicing.layers import Mixing, SlicedConv2d
+from slicing.layers import Mixing, Packed, SlicedConv2d
+from slicing.memory import Pool
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
 
@@ -52,8 +55,9 @@ class IncrementalScorer:
         if chunk is not None and chunk < 1:
             raise SlicingError(f"chunk must be at least 1, got {chunk}")
         self.network, self.reuse, self.chunk = network, reuse, chunk
-        self._blocks: dict[tuple[str, int, int], Sequence[Tensor]] = {}
+        self._blocks: dict[tuple[str, int, int], Sequence[Packed]] = {}
         self._costs: dict[tuple[tuple[int, ...], ...], Cost] = {}
+        self.pool = Pool()
 
     def start(self, *inputs: Tensor) -> "Session":
         """Begin with candidates.
@@ -78,7 +82,7 @@ class IncrementalScorer:
             self._costs[shapes] = cost(self.network, shapes if len(shapes) > 1 else shapes[0])
         return self._costs[shapes]
 
-    def blocks(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Tensor]:
+    def blocks(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Packed]:
         """A layer's weight blocks between two rates, packed at first use."""
         key = (name, start, to)
         if key not in self._blocks:
@@ -110,8 +114,10 @@ class Session:
         self._last = len(self._network.rates) - 1
         self._reached = -1
         self._rows = scorer.chunk_size(self._cost)
+        self._memory = scorer.pool.lend()
+        finalize(self, scorer.pool.take_back, self._memory).atexit = False
         self._chunks = [
-            Chunk([_image_layout(x[at : at + self._rows]) for x in inputs], scorer.blocks, self._last)
+            Chunk([_image_layout(x[at : at + self._rows]) for x in inputs], scorer.blocks, self._last, self._memory)
             for at in range(0, max(len(inputs[0]), 1), self._rows)
         ]
 
@@ -137,13 +143,14 @@ class Session:
             raise SlicingError(f"can only widen: rate {rate} does not lie above {reached}, reached before")
         start = self._begin_at(to)
         self.flops = self._cost.flops(to, start)
-        scores = []
-        for chunk in self._chunks:
-            chunk.begin(anew=start < 0)
-            scores.append(self._network.advance(chunk.inputs, start, to, chunk))
+        if start < 0:
+            for chunk in self._chunks:
+                chunk.forget()
+        scores = [chunk.advance(self._network, start, to) for chunk in self._chunks]
         self._reached = to
         return torch.cat(scores)
 
+    @torch.inference_mode()
     def select(self, rows: Tensor) -> None:
         """Keep these candidates alone, copying no more than the cached prefixes of theirs.
 
@@ -157,14 +164,16 @@ class Session:
         if rows.dim() != 1 or (len(rows) and rows.dtype not in (torch.int32, torch.int64)):
             raise SlicingError(f"survivors must be given as whole positions (N,), got {rows.dtype} {tuple(rows.shape)}")
         rows = rows.long()
-        count = len(self)
-        if len(rows) and (rows[0] < 0 or rows[-1] >= count or bool((rows[1:] <= rows[:-1]).any())):
+        chosen, count = rows.shape[0], len(self)
+        if chosen and (int(rows[0]) < 0 or int(rows[-1]) >= count or bool((rows[1:] <= rows[:-1]).any())):
             raise SlicingError(f"survivors must be rising positions below {count}, got {rows[:5].tolist()}...")
-        if len(rows) == count:
+        if chosen == count:
             return
-        bounds = torch.tensor([0] + [len(chunk) for chunk in self._chunks]).cumsum(0)
-        packs = rows.split(self._rows) if len(rows) else (rows,)
+        bounds = [0, *accumulate(len(chunk) for chunk in self._chunks)]
+        packs = rows.split(self._rows) if chosen > self._rows else (rows,)
+        left = self._memory.flip()
         self._chunks = [self._pack(pack, bounds) for pack in packs]
+        left.clear()
 
     def _begin_at(self, to: int) -> int:
         if self._reached < 0:
@@ -177,14 +186,16 @@ class Session:
         self.mode = "reuse" if reuse else "recompute"
         return self._reached if reuse else -1
 
-    def _pack(self, rows: Tensor, bounds: Tensor) -> Chunk:
-        parts = []
-        for i, chunk in enumerate(self._chunks):
-            first, stop = torch.searchsorted(rows, bounds[i : i + 2]).tolist()
-            if stop > first or not len(rows):
-                parts.append((chunk, rows[first:stop] - bounds[i]))
-            if not len(rows):
-                break
+    def _pack(self, rows: Tensor, bounds: Sequence[int]) -> Chunk:
+        """The survivors at these positions, out of the chunks that begin at these bounds."""
+        if len(self._chunks) == 1 or not rows.shape[0]:
+            return Chunk.gathered([(self._chunks[0], rows)])
+        cuts = torch.searchsorted(rows, torch.tensor(bounds)).tolist()
+        parts = [
+            (chunk, rows[first:stop] - bound)
+            for chunk, bound, first, stop in zip(self._chunks, bounds, cuts, cuts[1:], strict=False)
+            if stop > first
+        ]
         return Chunk.gathered(parts)
 
 

@@ -11,12 +11,14 @@ from slicing.errors import SlicingError
 from slicing.layers import (
     Connectivity,
     Mixing,
+    Packed,
     SlicedConcat,
     SlicedConv2d,
     SlicedEmbedding,
     SlicedGroupedConv2d,
     SlicedGroupNorm,
     SlicedLinear,
+    span,
 )
 from slicing.layout import Layout, concatenated
 from slicing.rates import check_rates, rate_index, widths
@@ -31,10 +33,13 @@ class Prefixes(Protocol):
     def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Sequence[Tensor]:
         """Append new units to an activation's prefix and return the whole prefix, in parts side by side."""
 
+    def room(self, x: Tensor, units: int, kept: bool, to: int) -> Tensor | None:
+        """Where a dense layer that reads x puts its new units; ``kept`` when they become a prefix; None: anywhere."""
+
     def accumulate(self, head: str, share: Tensor | None) -> Tensor:
         """Add a share to an additive head's sum and return the sum."""
 
-    def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Tensor]:
+    def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Packed]:
         """The layer's packed weight blocks."""
 
 
@@ -89,17 +94,20 @@ class SlicedNetwork(nn.Module):
         self.layouts = self._input_layouts()
         heads = heads_of(spec)
         self._rectified_in_place = _read_by_rectifier_alone(spec) - heads  # a head's sum is kept
+        self._module_of: dict[str, nn.Module] = {}  # a submodule's path takes longer to follow than a small layer
         for node in spec.nodes:
             module, layout = self._build(node, node.name in heads)
             self.layouts[node.name] = layout
             if module is not None:
                 _attach(self.layers, node.name, module)
+                self._module_of[node.name] = module
         if self.layouts[spec.output].sliced:
             raise SlicingError(
                 f"the network's output {spec.output!r} would grow with the rate: it must end in a dense layer or a "
                 "convolution (the head), whose outputs are the scores"
             )
         self.steps = tuple(self._steps(heads))
+        self._owned, self._prefixes = self._dense_results()
 
     def forward(self, *inputs: Tensor, rate: float | None = None) -> Tensor:
         """Scores of the r-net.
@@ -184,12 +192,11 @@ class SlicedNetwork(nn.Module):
 
     def module_of(self, name: str) -> nn.Module:
         """The module behind an operation's name."""
-        return self.layers.get_submodule(name)
+        return self._module_of[name]
 
     def layer_modules(self) -> Iterable[tuple[str, nn.Module]]:
         """Every operation that has a module, in the order they run."""
-        names = {name for name, _ in self.layers.named_modules()}
-        return ((node.name, self.module_of(node.name)) for node in self.spec.nodes if node.name in names)
+        return self._module_of.items()
 
     def reset_parameters(self) -> None:
         """Initialise every layer anew, each block of a nested layer by its own fan-in."""
@@ -212,7 +219,11 @@ class SlicedNetwork(nn.Module):
             parts: Sequence[Tensor] = (x,)
             if prefixes is not None and layer.reads.sliced:
                 parts = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
-            return layer(parts, start, to, blocks)
+            out = None
+            if prefixes is not None and step.name in self._owned:
+                first, stop = span(layer.gives, start, to)
+                out = prefixes.room(x, stop - first, step.name in self._prefixes, to)
+            return layer(parts, start, to, blocks, out)
         grows = start < 0 or layer.reads.sliced
         share = layer((x,), start, to, blocks) if grows else None
         total = share if prefixes is None else prefixes.accumulate(step.name, share)
@@ -317,6 +328,17 @@ class SlicedNetwork(nn.Module):
         if head:
             return Layout.fixed(units, len(self.rates), axis)
         return Layout.of(widths(self.rates, units, 1, node.name), axis)
+
+    def _dense_results(self) -> tuple[set[str], set[str]]:
+        """Dense layers whose results end inside the pass, and those whose results become a prefix as they are."""
+
+        def read_by(kind: Kind) -> set[str]:
+            read = {step.inputs[0] for step in self.steps if step.kind == kind}
+            rectified = {node.inputs[0] for node in self.spec.nodes if node.op == "relu" and node.name in read}
+            return (read | rectified & self._rectified_in_place) & dense
+
+        dense = {node.name for node in self.spec.nodes if node.op == "linear"}
+        return read_by("head") | read_by("mix"), read_by("mix")
 
     def _behind_heads(self) -> set[str]:
         behind: set[str] = set()
