@@ -1,18 +1,47 @@
 """Data sets: loaders, splits and batches."""
 
 from data.batches import Augment, epoch_batches, normalise, ordered_batches
+from data.candidate_files import write_candidates
+from data.candidates import CandidateTable, scan_candidates
 from data.errors import DataError
 from data.image_split import ImageSplit
 from data.images import IMAGE_DATA_SETS, ImageData, load_images
+from data.letor import prepare_letor, prepare_mq2008
+from data.movielens import prepare_movielens
+from data.prepared import Fold, PreparedTables, Roles, load_prepared, write_prepared
+from data.schema import TableSchema
+from data.synthetic_tables import synthetic, synthetic_batches
+from data.table_splits import split_by_query, split_by_time
+from data.trec import read_qrels, read_run, write_qrels, write_run
 
 __all__ = [
     "IMAGE_DATA_SETS",
     "Augment",
+    "CandidateTable",
     "DataError",
+    "Fold",
     "ImageData",
     "ImageSplit",
+    "PreparedTables",
+    "Roles",
+    "TableSchema",
     "epoch_batches",
     "load_images",
+    "load_prepared",
     "normalise",
     "ordered_batches",
+    "prepare_letor",
+    "prepare_movielens",
+    "prepare_mq2008",
+    "read_qrels",
+    "read_run",
+    "scan_candidates",
+    "split_by_query",
+    "split_by_time",
+    "synthetic",
+    "synthetic_batches",
+    "write_candidates",
+    "write_prepared",
+    "write_qrels",
+    "write_run",
 ]
