@@ -1,13 +1,15 @@
 """The command line: parses, calls, prints. Heavy packages are imported inside the commands, so --help is instant."""
 
-import shlex
-import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
+
+from simulations import table_commands
+from simulations.command_line import command_text as _command
+from simulations.command_line import one_line_errors as _one_line_errors
+from simulations.command_line import rates as _rates
+from simulations.command_line import sizes as _sizes
 
 EXAMPLE_CASCADE = """
 \b
@@ -15,40 +17,6 @@ Examples:
   slicerank simulate cascade --out out/demo
   slicerank simulate cascade --data cifar10 --data-dir DIR --width 0.5 --connectivity nested --connectivity dense
 """
-
-
-def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Bad input ends with one line and exit status 2, an interrupt with a hint and 130."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except ValueError as error:
-            if not _ours(error):
-                raise
-            raise click.UsageError(str(error)) from error
-        except KeyboardInterrupt as error:
-            click.echo("\ninterrupted; nothing half-written. The same command with --resume goes on.", err=True)
-            raise SystemExit(130) from error
-
-    return wrapped
-
-
-def _ours(error: ValueError) -> bool:
-    from cascade.errors import CascadeError
-    from data.errors import DataError
-    from simulations.report.errors import ReportError
-    from slicing.errors import SlicingError
-
-    return isinstance(error, CascadeError | DataError | ReportError | SlicingError)
-
-
-def _rates(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"rates are numbers separated by commas, got {text!r}; try 0.5,1.0") from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,6 +115,87 @@ def cascade(quiet: bool, out: Path, **options: Any) -> None:
     terminal_table(report, Console(), out)
 
 
+EXAMPLE_RANKING = """
+\b
+Examples:
+  slicerank simulate ranking --out out/ranking
+  slicerank simulate ranking --data mq2008 --data-dir DIR
+  slicerank simulate ranking --data prepared --data-dir TABLES --fold 1 --system sliced-nested --system separate
+"""
+
+
+@simulate.command(epilog=EXAMPLE_RANKING)
+@click.option(
+    "--data",
+    type=click.Choice(["synthetic", "mq2008", "movielens", "prepared"]),
+    default="synthetic",
+    show_default=True,
+    help="Candidate tables: synthetic ones are made; prepared is a folder that `slicerank data` wrote.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the originals, or the prepared one.")
+@click.option("--fold", "folds", multiple=True, type=int, help="Run this fold only, from 1; repeatable.")
+@click.option(
+    "--system",
+    "systems",
+    multiple=True,
+    type=click.Choice(["sliced-nested", "separate", "linear-first", "trees-prefix", "trees-separate"]),
+    help="Run this system only; repeatable [default: all].",
+)
+@click.option(
+    "--rates", callback=_rates, default="0.125,0.25,0.5,1.0", show_default=True, help="Slice rates of the stages."
+)
+@click.option(
+    "--keep",
+    callback=_rates,
+    default="0.6,0.4,0.25",
+    show_default=True,
+    help="What each stage but the last keeps, as shares of the candidates a query began with.",
+)
+@click.option("--final-k", type=click.IntRange(min=1), default=10, show_default=True, help="What the last stage keeps.")
+@click.option("--hidden", callback=_sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries at most.")
+@click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation in joint training.")
+@click.option("--trees", type=click.IntRange(min=1), default=300, show_default=True, help="Boosting rounds at most.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order, sampling and trees.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("out/ranking"), show_default=True, help="Folder to write."
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@_one_line_errors
+def ranking(
+    quiet: bool,
+    folds: tuple[int, ...],
+    systems: tuple[str, ...],
+    rates: tuple[float, ...],
+    hidden: tuple[int, ...],
+    epochs: int | None,
+    distill: float,
+    **options: Any,
+) -> None:
+    """One nested ranker against cascades of separate networks, linear models and trees, on candidate tables.
+
+    Trains all of them on every fold, runs the cascades over the test queries, prints quality, cost and paired tests
+    and writes report.json, report.html, heatmaps and CSV.
+    """
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from simulations.ranking import simulate_ranking
+    from simulations.ranking_settings import SYSTEMS, RankingSettings
+    from simulations.report import terminal_table
+    from slicing import RankerSettings
+    from slicing.progress import default_progress
+
+    ranker = RankerSettings(rates=rates, hidden=hidden, distill=distill)
+    if epochs is not None:
+        ranker = replace(ranker, epochs=epochs)
+    settings = RankingSettings(folds=folds or None, systems=systems or SYSTEMS, ranker=ranker, **options)
+    report = simulate_ranking(settings, _command(), default_progress(quiet))
+    terminal_table(report, Console(), settings.out)
+
+
 @main.command()
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True, help="Folder to write."
@@ -166,8 +215,8 @@ def bench(out: Path, cases: tuple[str, ...], threads: int | None) -> None:
     run(out, cases, threads)
 
 
-def _command() -> str:
-    return shlex.join(["slicerank", *sys.argv[1:]])
+for _each in table_commands.COMMANDS:
+    main.add_command(_each)
 
 
 if __name__ == "__main__":

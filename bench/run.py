@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import engine, networks
+from bench import engine, networks, planner, ranking_metrics
 from slicing import SlicingError
 from slicing.files import atomic_path
 
@@ -19,6 +19,8 @@ CASES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "mlp-keep-all": (networks.mlp_keep_all, 11),
     "train-step": (networks.train_step, 5),
     "engine-overhead": (engine.engine_overhead, 7),
+    "planner": (planner.planner_search, 3),
+    "metrics-10m": (ranking_metrics.metrics_10m, 3),
 }
 
 
@@ -52,6 +54,9 @@ def run(out: Path, names: Sequence[str] = (), threads: int | None = None) -> lis
     with atomic_path(out / "bench.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1))
     console.print(_table(results))
+    for entry in results:
+        if "note" in entry:
+            console.print(f"{entry['case']}: {entry['note']}")
     console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians; {out / 'bench.json'}")
     return results
 

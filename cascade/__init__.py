@@ -2,11 +2,14 @@
 
 from cascade.alone import AllScores, Alone, score_all
 from cascade.callables import CallableScorer, estimator_function
+from cascade.config import CascadeConfig, Planned, StageConfig, read_config, write_config
 from cascade.cost import flops_per_kept_item, flops_total, seconds_total
 from cascade.errors import CascadeError, ConformanceError
 from cascade.features import feature_matrix
 from cascade.frames import prepare
+from cascade.frontier import Frontier, Plan
 from cascade.inclusion import Inclusion, inclusion_coefficient, inclusion_matrix
+from cascade.judged import By, Judged, Ties, judge
 from cascade.keep import (
     KeepAll,
     KeepRule,
@@ -17,8 +20,11 @@ from cascade.keep import (
     ScoreAtLeast,
     ScoreDrop,
     TopK,
+    TopKColumn,
     TopShare,
 )
+from cascade.kendall import kendall_matrix, kendall_tau
+from cascade.measures import MEASURES, Measure, parse_measure, parse_measures
 from cascade.metrics import (
     StageQuality,
     loss_by_stage,
@@ -28,56 +34,114 @@ from cascade.metrics import (
     survived,
 )
 from cascade.pipeline import Cascade, CascadeResult, Progress, StageRun
+from cascade.plan_cost import StageCosts
+from cascade.planner import evaluate_plan, pareto_frontier, plan
+from cascade.promise import Held, Promise, PromiseError, promise, promise_holds
+from cascade.ranking import Evaluation, evaluate
 from cascade.relevance import relevant_pairs
 from cascade.report import system_report
+from cascade.scored import Scored
 from cascade.scorer import Mode, Scorer, Session, StageInfo, StageScores
+from cascade.significance import bootstrap_interval, compare_systems, holm, paired_p
+from cascade.stage_ranking import (
+    Agreement,
+    StageRanks,
+    agreement,
+    budget_inclusion,
+    hit_rate,
+    recall_k_at_m,
+    stage_recall,
+)
+from cascade.subset import SubsetScorer
 from cascade.testing import Conformance, check_scorer
 from cascade.trees import TreePrefixScorer
 
 __all__ = [
+    "MEASURES",
+    "Agreement",
     "AllScores",
     "Alone",
+    "By",
     "CallableScorer",
     "Cascade",
+    "CascadeConfig",
     "CascadeError",
     "CascadeResult",
     "Conformance",
     "ConformanceError",
+    "Evaluation",
+    "Frontier",
+    "Held",
     "Inclusion",
+    "Judged",
     "KeepAll",
     "KeepRule",
+    "Measure",
     "Mode",
+    "Plan",
+    "Planned",
     "PointwiseRule",
     "PredictedClass",
     "Progress",
+    "Promise",
+    "PromiseError",
     "RankedRule",
     "Ranking",
     "ScoreAtLeast",
     "ScoreDrop",
+    "Scored",
     "Scorer",
     "Session",
+    "StageConfig",
+    "StageCosts",
     "StageInfo",
     "StageQuality",
+    "StageRanks",
     "StageRun",
     "StageScores",
+    "SubsetScorer",
+    "Ties",
     "TopK",
+    "TopKColumn",
     "TopShare",
     "TreePrefixScorer",
+    "agreement",
+    "bootstrap_interval",
+    "budget_inclusion",
     "check_scorer",
+    "compare_systems",
     "estimator_function",
+    "evaluate",
+    "evaluate_plan",
     "feature_matrix",
     "flops_per_kept_item",
     "flops_total",
+    "hit_rate",
+    "holm",
     "inclusion_coefficient",
     "inclusion_matrix",
+    "judge",
+    "kendall_matrix",
+    "kendall_tau",
     "loss_by_stage",
+    "paired_p",
+    "pareto_frontier",
+    "parse_measure",
+    "parse_measures",
+    "plan",
     "prepare",
+    "promise",
+    "promise_holds",
     "quality_alone",
     "quality_so_far",
+    "read_config",
     "recall_by_query",
+    "recall_k_at_m",
     "relevant_pairs",
     "score_all",
     "seconds_total",
+    "stage_recall",
     "survived",
     "system_report",
+    "write_config",
 ]

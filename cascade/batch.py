@@ -15,6 +15,7 @@ from cascade.checks import NotFiniteError, Scored, checked
 from cascade.errors import CascadeError
 from cascade.filtering import rank_and_filter
 from cascade.keep import KeepRule, PointwiseRule
+from cascade.per_query import per_query
 from cascade.scorer import Mode, Scorer, Session
 
 
@@ -74,6 +75,7 @@ def run_batch(
     query = None if sizes is None else np.repeat(np.arange(len(sizes)), sizes)
     active: NDArray[np.int64] | None = None  # positions in the batch still in; None while that is all of them
     target = target_of(frame)
+    columns = None if sizes is None else per_query(rules, frame, sizes)
     clock = perf_counter()
     session = scorer.start(frame)
     for stage, rule in enumerate(rules):
@@ -88,7 +90,7 @@ def run_batch(
         else:
             assert query is not None
             assert rank is not None
-            stays, place = rank_and_filter(rule, scored.scores, scored.hits, query[here], sizes)
+            stays, place = rank_and_filter(rule, scored.scores, scored.hits, query[here], sizes, columns)
             rank[here] = place + 1
         survivors = np.flatnonzero(stays)
         tallies[stage].candidates_out += len(survivors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,12 +17,13 @@ def rank_and_filter(
     hits: NDArray[np.bool_] | None,
     query: NDArray[np.int64],
     originals: NDArray[np.int64],
+    columns: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """(n,) whether each candidate stays, and (n,) its 0-based place in its query, those that stay first.
 
     scores, hits: (n,) as in `PointwiseRule.kept`. query: (n,) index of each candidate's query, ascending;
-    within a query the candidates stand in docid order, which settles ties. originals: (queries,) as in
-    `Ranking`.
+    within a query the candidates stand in docid order, which settles ties. originals, columns: (queries,)
+    as in `Ranking`.
     """
     sizes = np.bincount(query, minlength=len(originals))
     place = places(sizes)
@@ -30,7 +33,7 @@ def rank_and_filter(
     else:
         assert isinstance(rule, RankedRule)
         order = order_within(query, scores)
-        counts = rule.counts(Ranking(scores[order], sizes, originals))
+        counts = rule.counts(Ranking(scores[order], sizes, originals, columns or {}))
         stays = np.empty(len(query), dtype=bool)
         stays[order] = place < np.repeat(counts, sizes)
     at = np.empty(len(query), dtype=np.int64)

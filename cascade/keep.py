@@ -7,8 +7,8 @@ bounded. A *ranked* rule keeps the best so many of each query, so it needs the w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -24,11 +24,13 @@ class Ranking:
     scores: (n,) grouped by query, descending within each.
     sizes: (queries,) candidates that came into this stage; may be 0.
     originals: (queries,) candidates that the query began with.
+    columns: (queries,) each, what the columns named by the rule's `columns` hold for each query.
     """
 
     scores: NDArray[np.float64]
     sizes: NDArray[np.int64]
     originals: NDArray[np.int64]
+    columns: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 class KeepRule(ABC):
@@ -52,9 +54,17 @@ class PointwiseRule(KeepRule):
 
 
 class RankedRule(KeepRule):
-    """A rule that keeps the best so many of each query."""
+    """A rule that keeps the best so many of each query.
+
+    columns: names of integer columns of the candidate table that it reads, one value per query.
+    """
 
     pointwise = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None, for most rules."""
+        return ()
 
     @abstractmethod
     def counts(self, ranking: Ranking) -> NDArray[np.int64]:
@@ -114,6 +124,39 @@ class TopK(RankedRule):
     def counts(self, ranking: Ranking) -> NDArray[np.int64]:
         """K for every query."""
         return np.full(len(ranking.sizes), self.k, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TopKColumn(RankedRule):
+    """Keep the best so many of each query as the query's value in a column of the table says.
+
+    column: of whole numbers of at least 1, the same for all candidates of a query. otherwise: the k of queries
+    whose value is null; None refuses nulls. A count that is not below an earlier stage's does not bind.
+    """
+
+    column: str
+    otherwise: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.column, str) or not self.column:
+            raise CascadeError(f"TopKColumn: column must be a column's name, got {self.column!r}")
+        if self.otherwise is not None:
+            _require_count("TopKColumn", "otherwise", self.otherwise)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The one column."""
+        return (self.column,)
+
+    def counts(self, ranking: Ranking) -> NDArray[np.int64]:
+        """Each query's own k; 0 in the column stands for null."""
+        if self.column not in ranking.columns:
+            raise CascadeError(
+                f"TopKColumn reads the column {self.column!r} of the candidate table, which this caller does not "
+                f"give; run it with Cascade, or use TopK"
+            )
+        wanted = ranking.columns[self.column]
+        return wanted if self.otherwise is None else np.where(wanted == 0, self.otherwise, wanted)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from cascade.errors import CascadeError
 from cascade.frames import Candidates, prepare
 from cascade.keep import KeepRule, PointwiseRule, PredictedClass, RankedRule, check_cutoffs
 from cascade.order import order_within, places
+from cascade.per_query import check_columns
 from cascade.scorer import Mode, Scorer, StageInfo
 
 DEFAULT_BATCH = 65_536
@@ -123,7 +124,9 @@ class Cascade:
         return CascadeResult(table, stages, perf_counter() - began, self.scorer.params_held)
 
     def _prepare(self, frame: pl.DataFrame) -> Candidates:
-        return prepare(frame, target=any(isinstance(rule, PredictedClass) for rule in self.rules))
+        candidates = prepare(frame, target=any(isinstance(rule, PredictedClass) for rule in self.rules))
+        check_columns(self.rules, candidates.frame)
+        return candidates
 
 
 def check_batch(batch: int) -> None:

@@ -25,6 +25,7 @@ from cascade import (
 )
 from cascade.report import Precision
 from data import ImageData, load_images
+from simulations.history import training_history
 from simulations.image_models import separate_network, sliced_network
 from simulations.image_training import Trainer
 from simulations.paper import RATES, paper_figures
@@ -213,7 +214,9 @@ def _report(
         "flops_convention": CONVENTION,
         "full_pass_flops": next(s for s in systems if s.name == "separate").scorer.stages[-1].flops,
         "protocols": protocols,
-        "training": [_training(name, result, settings.rates) for name, result in results.items()],
+        "training": [
+            training_history(name, result, _own_rates(name, settings.rates)) for name, result in results.items()
+        ],
     }
     if data.name == "cifar10" and list(settings.rates) == RATES:
         report["paper"] = paper_figures()
@@ -296,21 +299,8 @@ class _Steps:
         self._done = done
 
 
-def _training(name: str, result: TrainResult, rates: Sequence[float]) -> dict[str, Any]:
-    own = rates if name.startswith("sliced") else [float(name.removeprefix("separate-"))]
-    return {
-        "name": name,
-        "best_epoch": result.best_epoch + 1,
-        "seconds": sum(record.seconds for record in result.history),
-        "history": [
-            {
-                "epoch": number,
-                "loss": record.loss,
-                "validation": {f"{rate:g}": share for rate, share in zip(own, record.validation, strict=True)},
-            }
-            for number, record in enumerate(result.history, start=1)
-        ],
-    }
+def _own_rates(name: str, rates: Sequence[float]) -> Sequence[float]:
+    return rates if name.startswith("sliced") else [float(name.removeprefix("separate-"))]
 
 
 def _plain_settings(settings: CascadeSettings) -> dict[str, Any]:

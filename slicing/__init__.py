@@ -5,6 +5,7 @@ from slicing.checkpoint import load, save
 from slicing.convert import ConversionWarning, convert
 from slicing.errors import SlicingError
 from slicing.extract import extract
+from slicing.features import FeatureTransform
 from slicing.flops import Cost, cache_bytes, cost, flops, parameter_count
 from slicing.incremental import IncrementalScorer, Session, reuse_error
 from slicing.layers import (
@@ -18,13 +19,20 @@ from slicing.layers import (
 )
 from slicing.layout import Layout
 from slicing.losses import CrossEntropy, Distillation
+from slicing.ndcg import ndcg
 from slicing.network import SlicedNetwork
+from slicing.query_batches import QueryBatches
+from slicing.ranker import Ranker
+from slicing.ranker_training import RankerSettings, fit_ranker
+from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
 from slicing.rates import check_rates, legal_rates, width, widths
 from slicing.schedules import Normal, Uniform, rate_probabilities
 from slicing.schemes import Joint, Plain, Sampled, Sandwich, Scheme
 from slicing.spec import Spec
+from slicing.survival import JointSurvival
 from slicing.train_config import TrainConfig
 from slicing.training import TrainResult, train
+from slicing.vocabulary import Vocabulary
 
 __all__ = [
     "Connectivity",
@@ -32,11 +40,21 @@ __all__ = [
     "Cost",
     "CrossEntropy",
     "Distillation",
+    "FeatureTransform",
     "IncrementalScorer",
     "Joint",
+    "JointSurvival",
+    "LambdaLoss",
     "Layout",
+    "ListDistillation",
+    "ListwiseSoftmax",
     "Normal",
     "Plain",
+    "PointwiseBCE",
+    "PointwiseMSE",
+    "QueryBatches",
+    "Ranker",
+    "RankerSettings",
     "Sampled",
     "Sandwich",
     "Scheme",
@@ -53,14 +71,17 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "Uniform",
+    "Vocabulary",
     "cache_bytes",
     "check_rates",
     "convert",
     "cost",
     "extract",
+    "fit_ranker",
     "flops",
     "legal_rates",
     "load",
+    "ndcg",
     "parameter_count",
     "rate_for_budget",
     "rate_for_flops",

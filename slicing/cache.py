@@ -172,10 +172,10 @@ class Chunk:
 def _gathered(parts: Sequence[tuple[Tensor, Tensor]], space: Space) -> Tensor:
     """Chosen rows of several tensors, one below the other, each copied once."""
     first = parts[0][0]
-    rows = sum(len(rows) for _, rows in parts)
-    result = space.empty(rows, prod(first.shape[1:]), first).view(rows, *first.shape[1:])
+    count = sum(rows.shape[0] for _, rows in parts)
+    result = space.empty(count, prod(first.shape[1:]), first).view(count, *first.shape[1:])
     at = 0
     for tensor, rows in parts:
-        torch.index_select(tensor, 0, rows, out=result[at : at + len(rows)])
-        at += len(rows)
+        torch.index_select(tensor, 0, rows, out=result[at : at + rows.shape[0]])
+        at += rows.shape[0]
     return result

@@ -26,14 +26,7 @@ def save(network: SlicedNetwork, path: Path | str, notes: Mapping[str, Any] | No
     Raises:
         SlicingError: when no file can be written there.
     """
-    description = {
-        "spec": network.spec.to_dict(),
-        "rates": list(network.rates),
-        "connectivity": network.connectivity,
-        "rescale": network.rescale,
-        "notes": dict(notes or {}),
-    }
-    save_tensors(path, network.state_dict(), description, KIND)
+    save_tensors(path, network.state_dict(), {**describe(network), "notes": dict(notes or {})}, KIND)
 
 
 def load(path: Path | str) -> SlicedNetwork:
@@ -42,17 +35,35 @@ def load(path: Path | str) -> SlicedNetwork:
     Raises:
         SlicingError: when the file is missing, damaged, not a sliced network, or at odds with itself.
     """
-    tensors, description = load_tensors(path, KIND)
+    return rebuild(*load_tensors(path, KIND), str(path))
+
+
+def describe(network: SlicedNetwork) -> dict[str, Any]:
+    """What a file must hold besides the weights, as JSON values."""
+    return {
+        "spec": network.spec.to_dict(),
+        "rates": list(network.rates),
+        "connectivity": network.connectivity,
+        "rescale": network.rescale,
+    }
+
+
+def rebuild(tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any], source: str) -> SlicedNetwork:
+    """The network of these weights and :func:`describe`'s description, in eval mode.
+
+    Raises:
+        SlicingError: when the description can't be read, or the weights are of another architecture.
+    """
     try:
         spec, rates = Spec.from_dict(description["spec"]), description["rates"]
         connectivity, rescale = description["connectivity"], description["rescale"]
         with torch.device("meta"):  # no memory for sizes that the weights in the file do not have
             shadow = SlicedNetwork(spec, rates, connectivity, rescale)
     except (KeyError, TypeError, RuntimeError, SlicingError) as error:
-        raise SlicingError(f"{path}: its architecture can't be read ({error}); save the network again") from error
-    _check_shapes(shadow, tensors, str(path))
+        raise SlicingError(f"{source}: its architecture can't be read ({error}); save the network again") from error
+    _check_shapes(shadow, tensors, source)
     network = SlicedNetwork(spec, rates, connectivity, rescale)
-    fill(network, tensors, str(path))
+    fill(network, tensors, source)
     return network.eval()
 
 

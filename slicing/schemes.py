@@ -12,6 +12,8 @@ from slicing.errors import SlicingError
 from slicing.losses import Criterion, CrossEntropy, Distillation
 from slicing.schedules import Distribution, Normal, sample_rate
 
+Inputs = Tensor | tuple[Tensor, ...]  # what a network reads: one tensor (N, ...), or several with the same rows
+
 
 class Scheme(Protocol):
     """What one training step does.
@@ -22,8 +24,8 @@ class Scheme(Protocol):
     others.
     """
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """The scalar loss of one batch, inputs ``(N, ...)`` and targets ``(N, ...)``."""
+    def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The scalar loss of one batch, inputs ``(N, ...)`` (a tuple for several) and targets ``(N, ...)``."""
         ...
 
 
@@ -36,9 +38,9 @@ class Plain:
 
     criterion: Criterion = field(default_factory=CrossEntropy)
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
         """The loss of one forward pass."""
-        return self.criterion(model(x), y)
+        return self.criterion(model(*as_tuple(x)), y)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class Joint:
         distill: share of each narrower rate's loss that is distillation from the widest rate's scores of the
             same step, in ``[0, 1]``; the rest is against the labels. The widest learns from the labels alone.
         criterion: the loss against the labels.
-        distillation: the loss against the widest rate's (detached) scores.
+        distillation: the loss against the widest rate's (detached) scores. One that works query by query (its
+            ``by_query`` is true, as :class:`~slicing.ranking_losses.ListDistillation`'s) gets their query indices, the
+            target's second column, beside them.
     """
 
     weights: Sequence[float] | None = None
@@ -69,19 +73,22 @@ class Joint:
         if not 0 <= self.distill <= 1:
             raise SlicingError(f"distill must lie in [0, 1], got {self.distill}; try 0.5")
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
         """The weighted mean over the rates."""
-        rates = _rates(model, self)
-        weights = self.normalised_weights(len(rates))
-        every = _every_rate(model, x)
+        rates_of_sliced(model, self)
+        return self.loss_of(every_rate(model, x), y)
+
+    def loss_of(self, every: Tensor, y: Tensor) -> Tensor:
+        """The weighted mean over the rates, from every rate's scores ``(K, N, C)``."""
+        weights = self.normalised_weights(len(every))
         losses = []
         for k, scores in enumerate(every):
-            labels = 1.0 if k == len(rates) - 1 else 1.0 - self.distill
+            labels = 1.0 if k == len(every) - 1 else 1.0 - self.distill
             parts = []
             if labels > 0:
                 parts.append(labels * self.criterion(scores, y))
             if labels < 1:
-                parts.append((1 - labels) * self.distillation(scores, every[-1].detach()))
+                parts.append((1 - labels) * self.distillation(scores, _taught(self.distillation, every[-1], y)))
             losses.append(weights[k] * sum(parts[1:], start=parts[0]))
         return torch.stack(losses).sum()
 
@@ -110,10 +117,10 @@ class Sampled:
     distribution: Distribution = field(default_factory=Normal)
     criterion: Criterion = field(default_factory=CrossEntropy)
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
         """The loss of the drawn rate."""
-        rate = sample_rate(_rates(model, self), self.distribution, generator)
-        return self.criterion(model(x, rate=rate), y)
+        rate = sample_rate(rates_of_sliced(model, self), self.distribution, generator)
+        return self.criterion(model(*as_tuple(x), rate=rate), y)
 
 
 @dataclass(frozen=True)
@@ -139,23 +146,33 @@ class Sandwich:
         if isinstance(self.middles, bool) or not isinstance(self.middles, int) or self.middles < 0:
             raise SlicingError(f"middles must be a whole number of at least 0, got {self.middles!r}; US-Nets use 2")
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
         """The mean over the rates of this step."""
-        rates = _rates(model, self)
+        rates = rates_of_sliced(model, self)
         last = len(rates) - 1
         drawn = (torch.randperm(max(last - 1, 0), generator=generator)[: self.middles] + 1).tolist()
         students = [*([0] if last else []), *drawn]
         if getattr(model, "connectivity", None) == "nested":
-            every = _every_rate(model, x)
+            every = every_rate(model, x)
             scores = {k: every[k] for k in (last, *students)}
         else:
-            scores = {k: model(x, rate=rates[k]) for k in (last, *students)}
-        teacher = scores[last].detach()
+            scores = {k: model(*as_tuple(x), rate=rates[k]) for k in (last, *students)}
+        teacher = _taught(self.distillation, scores[last], y)
         losses = [self.criterion(scores[last], y), *(self.distillation(scores[k], teacher) for k in students)]
         return torch.stack(losses).mean()
 
 
-def _rates(model: nn.Module, scheme: Scheme) -> tuple[float, ...]:
+def as_tuple(x: Inputs) -> tuple[Tensor, ...]:
+    """A network's inputs, always as a tuple."""
+    return x if isinstance(x, tuple) else (x,)
+
+
+def rates_of_sliced(model: nn.Module, scheme: Scheme) -> tuple[float, ...]:
+    """The rates of a sliced network.
+
+    Raises:
+        SlicingError: for a module without rates, naming the scheme.
+    """
     rates = getattr(model, "rates", None)
     if rates is None:
         raise SlicingError(
@@ -165,9 +182,23 @@ def _rates(model: nn.Module, scheme: Scheme) -> tuple[float, ...]:
     return tuple(rates)
 
 
-def _every_rate(model: nn.Module, x: Tensor) -> Tensor:
-    every: Tensor = cast(Any, model).forward_all(x)  # (K, N, C)
+def every_rate(model: nn.Module, x: Inputs) -> Tensor:
+    """Every rate's scores, (K, N, C)."""
+    every: Tensor = cast(Any, model).forward_all(*as_tuple(x))
     return every
+
+
+def _taught(distillation: Criterion, teacher: Tensor, y: Tensor) -> Tensor:
+    """What a distillation is told of the teacher: its scores, and for one by query the query indices beside them."""
+    teacher = teacher.detach()
+    if not getattr(distillation, "by_query", False):
+        return teacher
+    if y.dim() != 2 or y.shape[1] != 2:
+        raise SlicingError(
+            f"distillation by query needs targets (N, 2) = [label, query index], got shape {tuple(y.shape)}; "
+            "give the query indices, or another distillation"
+        )
+    return torch.cat([teacher.float(), y[:, 1:].float()], dim=1)
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:

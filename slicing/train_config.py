@@ -12,6 +12,7 @@ from slicing.errors import SlicingError
 Curve = Literal["cosine", "step"]
 Precision = Literal["fp32", "bf16"]
 Device = Literal["cpu", "cuda"]
+Optimizer = Literal["sgd", "adamw"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class TrainConfig:
         epochs: passes over the training split, at least 1.
         batch_size: the most items in one step, at least 1.
         learning_rate: the peak, reached after the warm-up, in ``(0, inf)``.
-        momentum: Nesterov momentum, in ``[0, 1)``; 0 is plain SGD.
+        momentum: Nesterov momentum, in ``[0, 1)``; 0 is plain SGD. AdamW takes it as its beta1.
         weight_decay: in ``[0, inf)``; spares biases and normalisation scales.
         warmup: share of all steps in which the learning rate rises linearly, in ``[0, 1)``.
         schedule: ``"cosine"`` falls to 0 after the warm-up; ``"step"`` divides by 10 after half and again
@@ -31,6 +32,10 @@ class TrainConfig:
         device: ``"cpu"`` or ``"cuda"``.
         seed: of everything random in training (not of the initial weights, which the model brings), at least
             0.
+        optimizer: ``"sgd"``, or ``"adamw"`` (Loshchilov and Hutter 2019): weight decay apart from the gradient, beta2
+            0.999. AdamW wants a learning rate of about 1e-3.
+        patience: stop after this many epochs in a row without a better mean validation figure, at least 1; ``None``
+            trains all epochs. The learning-rate curve is that of all epochs either way.
     """
 
     epochs: int
@@ -43,21 +48,31 @@ class TrainConfig:
     precision: Precision = "fp32"
     device: Device = "cpu"
     seed: int = 0
+    optimizer: Optimizer = "sgd"
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         for name, least, remedy in (
             ("epochs", 1, "try 10"),
             ("batch_size", 1, "try 128"),
             ("seed", 0, "try 0"),
+            ("patience", 1, "try 5, or None for no early stopping"),
         ):
             value = getattr(self, name)
+            if name == "patience" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise SlicingError(f"{name} must be a whole number of at least {least}, got {value!r}; {remedy}")
         _check(self.learning_rate > 0, "learning_rate", "positive and finite", self.learning_rate, "try 0.1")
         _check(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum, "try 0.9")
         _check(self.weight_decay >= 0, "weight_decay", "finite and at least 0", self.weight_decay, "try 5e-4")
         _check(0 <= self.warmup < 1, "warmup", "a share of the steps, in [0, 1)", self.warmup, "try 0.05")
-        for name, kind in (("schedule", Curve), ("precision", Precision), ("device", Device)):
+        for name, kind in (
+            ("schedule", Curve),
+            ("precision", Precision),
+            ("device", Device),
+            ("optimizer", Optimizer),
+        ):
             if getattr(self, name) not in get_args(kind):
                 raise SlicingError(f"{name} must be one of {list(get_args(kind))}, got {getattr(self, name)!r}")
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -83,8 +98,8 @@ def learning_rate_at(config: TrainConfig, step: int, total_steps: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (total_steps - warm)))
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; no weight decay on vectors: they are biases and normalisation scales."""
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser; no weight decay on vectors: they are biases and normalisation scales."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise SlicingError(f"{type(model).__name__} has no parameter that requires a gradient: nothing to train")
@@ -92,6 +107,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
 
 

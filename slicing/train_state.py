@@ -19,6 +19,11 @@ from slicing.train_config import TrainConfig
 
 KIND = "training checkpoint"
 
+# What an optimiser remembers of a parameter, and its name in the file: SGD's momentum; AdamW's moments and its count.
+_REMEMBERED = {"momentum_buffer": "momentum.", "exp_avg": "mean.", "exp_avg_sq": "square.", "step": "step."}
+# Settings that came later: left out at their defaults, so that a run begun before them can still be resumed.
+_LATER = {"optimizer": "sgd", "patience": None}
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -65,7 +70,11 @@ def run_identity(model: nn.Module, scheme: Scheme, config: TrainConfig, steps_pe
     The device is not among it: a run may go on elsewhere.
     """
     identity = {
-        **{name: value for name, value in dataclasses.asdict(config).items() if name != "device"},
+        **{
+            name: value
+            for name, value in dataclasses.asdict(config).items()
+            if name != "device" and not (name in _LATER and value == _LATER[name])
+        },
         "scheme": _described(scheme),
         "steps_per_epoch": steps_per_epoch,
         "model": {
@@ -87,7 +96,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     identity: Mapping[str, Any],
 ) -> None:
-    """Write the model, the optimiser's momentum, the best weights, the history and the run's identity.
+    """Write the model, what the optimiser remembers, the best weights, the history and the run's identity.
 
     No state of a random generator is among them: the trainer seeds every epoch from the run's seed and the
     epoch.
@@ -95,9 +104,9 @@ def save_state(
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     for name, parameter in model.named_parameters():
-        momentum = optimizer.state[parameter].get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
+        for key, prefix in _REMEMBERED.items():
+            if optimizer.state[parameter].get(key) is not None:
+                tensors[f"{prefix}{name}"] = optimizer.state[parameter][key]
     metadata = {"identity": identity, "history": [dataclasses.asdict(record) for record in state.history]}
     save_tensors(path, tensors, metadata, KIND)
 
@@ -122,13 +131,17 @@ def load_state(
     expected = dict(model.state_dict())
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     current, best = _part(tensors, "model."), _part(tensors, "best.")
-    momentum = _part(tensors, "momentum.")
+    remembered = {key: _part(tensors, prefix) for key, prefix in _REMEMBERED.items()}
     _check_tensors(current, expected, path)
     _check_tensors(best, expected, path)
-    _check_tensors(momentum, {name: parameters[name] for name in momentum if name in parameters}, path)
+    for key, found in remembered.items():
+        like = {name: torch.zeros(()) if key == "step" else parameters[name] for name in found if name in parameters}
+        _check_tensors(found, like, path)
     model.load_state_dict(current)
-    for name, tensor in momentum.items():
-        optimizer.state[parameters[name]]["momentum_buffer"] = tensor.to(parameters[name].device)
+    for key, found in remembered.items():
+        for name, tensor in found.items():
+            device = "cpu" if key == "step" else parameters[name].device
+            optimizer.state[parameters[name]][key] = tensor.to(device)
     return TrainState(history, {name: tensor.to(expected[name].device) for name, tensor in best.items()})
 
 

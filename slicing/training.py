@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from slicing.errors import SlicingError
 from slicing.files import check_writable
 from slicing.progress import Progress, Task, open_task
-from slicing.schemes import Scheme
+from slicing.schemes import Inputs, Scheme, as_tuple
 from slicing.train_config import TrainConfig, learning_rate_at, make_optimizer
 from slicing.train_state import EpochRecord, TrainState, load_state, rates_of, run_identity, save_state
 
-Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
+Batches = Callable[[int], Iterable[tuple[Inputs, Tensor]]]
 Validate = Callable[[nn.Module], Sequence[float]]
 
 _LOOK_EVERY = {"cpu": 1, "cuda": 16}  # steps between looks at the loss: a look waits for the device
@@ -57,6 +57,8 @@ def train(
 ) -> TrainResult:
     """Train ``model`` in place; it ends in eval mode with the weights of its best epoch.
 
+    With ``config.patience`` training stops early, after that many epochs in a row without a new best epoch.
+
     The best epoch is the one with the highest mean of its validation figures over the rates, the earliest of
     equals. On the CPU the result depends on the arguments alone, bit for bit, and a run that was interrupted
     and resumed ends with the same bits as one that was not: torch's generators are seeded from the seed and
@@ -67,8 +69,8 @@ def train(
         model: a sliced network or any module, freshly initialised.
         scheme: what a step does, such as ``Joint()`` for a nested network or ``Plain()`` for a plain module.
         batches: from the epoch, counted from 0, to its batches ``(x, y)``, of at most ``config.batch_size``
-            items each and of the same number every epoch. What it yields may depend on the epoch and torch's
-            generators only.
+            items each and of the same number every epoch; x is a tuple of tensors for a network of several inputs.
+            What it yields may depend on the epoch and torch's generators only.
         validate: from the model (in eval mode, without gradients, in the run's precision) to one figure per
             rate, narrowest first, higher is better, on the validation split. A module without rates has one
             figure.
@@ -99,6 +101,9 @@ def train(
     total = config.epochs * steps * config.batch_size
     with open_task(progress, "training", total, "items", done) as task:
         for epoch in range(len(state.history), config.epochs):
+            if config.patience is not None and epoch > 0 and epoch - 1 - state.best_epoch >= config.patience:
+                task.set_total(sum(record.items for record in state.history))
+                break
             state.history.append(loop.epoch(epoch, task, state.history))
             if state.best_epoch == epoch:
                 state.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
@@ -119,7 +124,7 @@ class _Loop:
     batches: Batches
     validate: Validate
     config: TrainConfig
-    optimizer: torch.optim.SGD
+    optimizer: torch.optim.Optimizer
     steps: int
 
     def epoch(self, epoch: int, task: Task, history: Sequence[EpochRecord]) -> EpochRecord:
@@ -157,12 +162,13 @@ class _Loop:
         for step, (x, y) in enumerate(self.batches(epoch)):
             if step == self.steps:
                 raise SlicingError(self._miscounted(epoch, "more"))
-            if len(x) > self.config.batch_size:
+            size = len(as_tuple(x)[0])
+            if size > self.config.batch_size:
                 raise SlicingError(
-                    f"batches must hold at most batch_size={self.config.batch_size} items, got {len(x)} in "
+                    f"batches must hold at most batch_size={self.config.batch_size} items, got {size} in "
                     f"epoch {epoch + 1}, step {step + 1}; make config and batches agree"
                 )
-            pending.append((self._step(epoch, step, x, y, generator), len(x)))
+            pending.append((self._step(epoch, step, x, y, generator), size))
             if len(pending) == _LOOK_EVERY[self.config.device]:
                 look()
         if pending:
@@ -172,11 +178,13 @@ class _Loop:
         self._check_weights(epoch)
         return total / items, items
 
-    def _step(self, epoch: int, step: int, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def _step(self, epoch: int, step: int, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
         rate = learning_rate_at(self.config, epoch * self.steps + step, self.config.epochs * self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        x, y = (side.to(self.config.device, non_blocking=True) for side in (x, y))
+        y = y.to(self.config.device, non_blocking=True)
+        moved = tuple(side.to(self.config.device, non_blocking=True) for side in as_tuple(x))
+        x = moved if isinstance(x, tuple) else moved[0]
         with self._autocast():
             loss = self.scheme.loss(self.model, x, y, generator)
         self.optimizer.zero_grad()

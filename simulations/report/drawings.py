@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from simulations.paper import PaperFigures, PaperSystem
 from simulations.report import figures, summary
 from simulations.report.charts import Curves, Line, bars_svg, curves_svg
-from simulations.report.schema import Protocol, TrainingRun
+from simulations.report.schema import Curve, Protocol, TrainingRun
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ def protocol_drawings(protocol: Protocol, colour: dict[str, int], paper: PaperFi
             )
         )
 
-    precision = {s["name"]: [stage["precision"] for stage in s["stages"]] for s in protocol["systems"]}
+    counted = [s for s in protocol["systems"] if summary.in_flops(s)]
+    precision = {s["name"]: [stage["precision"] for stage in s["stages"]] for s in counted}
     if _any(precision):
-        size, unit = _unit(max(stage["flops"] for s in protocol["systems"] for stage in s["stages"]))
-        flops = {s["name"]: [stage["flops"] / size for stage in s["stages"]] for s in protocol["systems"]}
+        size, unit = _unit(max(stage["flops"] for s in counted for stage in s["stages"]))
+        flops = {s["name"]: [stage["flops"] / size for stage in s["stages"]] for s in counted}
         lines = [Line(flops[name], y, colour[name]) for name, y in precision.items()]
         if paper is not None:
             x = [1e6 * f / size for f in paper["flops_m"]]
@@ -106,7 +107,23 @@ def protocol_drawings(protocol: Protocol, colour: dict[str, int], paper: PaperFi
                 legend,
             )
         )
-    return drawings
+    return [*drawings, *(_curve(curve, colour) for curve in protocol.get("curves", []))]
+
+
+def _curve(curve: Curve, colour: dict[str, int]) -> Drawing:
+    """A further drawing of an experiment."""
+    series = curve["series"]
+    size, unit = _unit(max((x for each in series for x in each["x"]), default=1.0))
+    scaled = {each["name"]: [x / size for x in each["x"]] for each in series}
+    lines = [Line(scaled[each["name"]], each["y"], colour[each["name"]]) for each in series]
+    positive = [x for xs in scaled.values() for x in xs if x > 0]
+    log_x = bool(positive) and max(positive) > 20 * min(positive)
+    return Drawing(
+        curves_svg(Curves(lines, f"{curve['x']}{unit}", curve["y"], end_values=False, log_x=log_x)),
+        f"{curve['title']}. {curve['text']}",
+        _words(curve["title"], {each["name"]: list(each["y"]) for each in series}),
+        [Legend(each["name"], colour[each["name"]]) for each in series],
+    )
 
 
 def training_drawings(runs: Sequence[TrainingRun]) -> list[Drawing]:

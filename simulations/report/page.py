@@ -82,6 +82,7 @@ def _protocol(
         "printed": rows.printed_totals(paper),
         "drawings": [_drawing(d, ids) for d in protocol_drawings(protocol, colour, paper)],
         "table4": rows.by_rate(protocol, name, paper, colour) if paper else None,
+        "tables": protocol.get("tables", []),
         "losses": rows.losses(protocol, name, colour),
         "systems": [rows.per_stage(system, name, colour) for system in protocol["systems"]],
         "heatmaps": rows.heatmaps(protocol, paper),

@@ -33,11 +33,17 @@ def compared(system: System, name: str, one_pass: float, colour: dict[str, int])
         "count": figures.whole(summary.kept(last, name)),
         "of": figures.whole(summary.relevant(system, name)),
         "params": figures.large(system["params_held"]),
-        "total": figures.large(system["flops_total"]),
-        "per_item": figures.large(system["flops_per_kept_item"]),
+        "total": _amount(system, system["flops_total"]),
+        "per_item": _amount(system, system["flops_per_kept_item"]),
         "passes": figures.times(summary.passes(system, one_pass)),
         "seconds": figures.seconds(system["seconds_total"]),
     }
+
+
+def _amount(system: System, value: float | None) -> str:
+    """A cost, with its unit where it is not FLOPs."""
+    unit = system.get("cost_unit")
+    return figures.large(value) if unit is None or value is None else f"{figures.large(value)} {unit}"
 
 
 def printed_totals(paper: PaperFigures | None) -> list[dict[str, str]]:

@@ -56,12 +56,42 @@ class System(TypedDict):
     relevant: NotRequired[int]
     precision_definition: NotRequired[str]
     note: NotRequired[str]
+    cost_unit: NotRequired[str]  # what its `flops` count where they are no FLOPs, such as "tree visits"
+
+
+class Table(TypedDict):
+    """A further table of an experiment, its cells written out; each row has a cell per column."""
+
+    title: str
+    text: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+class Series(TypedDict):
+    """One system's curve: y in [0, 1] over x."""
+
+    name: str
+    x: list[float]
+    y: list[float]
+
+
+class Curve(TypedDict):
+    """A further drawing of an experiment."""
+
+    title: str
+    text: str
+    x: str
+    y: str
+    series: list[Series]
 
 
 class Protocol(TypedDict):
     """The systems run under one protocol."""
 
     systems: list[System]
+    tables: NotRequired[list[Table]]
+    curves: NotRequired[list[Curve]]
 
 
 class Data(TypedDict):
@@ -135,6 +165,21 @@ def _one_matrix_per_pair(inclusion: Any, path: str) -> None:
                 )
 
 
+def _cell_per_column(table: Any, path: str) -> None:
+    for i, row in enumerate(table["rows"]):
+        if len(row) != len(table["columns"]):
+            raise ReportError(
+                f"report field {path}.rows[{i}] must have a cell per column ({len(table['columns'])}), got {len(row)}"
+            )
+
+
+def _as_long(series: Any, path: str) -> None:
+    if len(series["x"]) != len(series["y"]):
+        raise ReportError(
+            f"report field {path} must have as many x as y, got {len(series['x'])} and {len(series['y'])}"
+        )
+
+
 def _figures_per_rate(paper: Any, path: str) -> None:
     wanted = len(paper["rates"])
     columns = {name: paper[name] for name in ("params_m", "flops_m")}
@@ -178,7 +223,22 @@ _SYSTEM = c.record(
         "stages": c.items(_STAGE),
         "inclusion": c.or_none(_INCLUSION),
     },
-    optional={"relevant": c.count, "precision_definition": c.text, "note": c.text},
+    optional={"relevant": c.count, "precision_definition": c.text, "note": c.text, "cost_unit": c.text},
+)
+_TABLE = c.also(
+    c.record({"title": c.text, "text": c.text, "columns": c.items(c.text), "rows": c.items(c.items(c.text))}),
+    _cell_per_column,
+)
+_CURVE = c.record(
+    {
+        "title": c.text,
+        "text": c.text,
+        "x": c.text,
+        "y": c.text,
+        "series": c.items(
+            c.also(c.record({"name": c.text, "x": c.items(c.amount), "y": c.items(c.share)}), _as_long),
+        ),
+    }
 )
 _PAPER = c.also(
     c.record(
@@ -225,7 +285,12 @@ _REPORT = c.record(
         "machine": c.mapping(c.json_value),
         "data": c.record({"name": c.text, "fingerprint": c.text, "candidates": c.count, "queries": c.count}),
         "flops_convention": c.text,
-        "protocols": c.mapping(c.record({"systems": c.items(_SYSTEM)})),
+        "protocols": c.mapping(
+            c.record(
+                {"systems": c.items(_SYSTEM)},
+                optional={"tables": c.items(_TABLE), "curves": c.items(_CURVE)},
+            )
+        ),
     },
     optional={"paper": _PAPER, "training": c.items(_TRAINING), "full_pass_flops": c.amount},
 )

@@ -57,13 +57,21 @@ def full_pass(report: Report, protocol: Protocol) -> float:
     stated = report.get("full_pass_flops")
     if stated:
         return stated
-    return max(stage["flops"] for system in protocol["systems"] for stage in system["stages"])
+    return max(
+        (stage["flops"] for system in protocol["systems"] if in_flops(system) for stage in system["stages"]),
+        default=0.0,
+    )
+
+
+def in_flops(system: System) -> bool:
+    """Whether the system's costs are FLOPs; trees count visits."""
+    return "cost_unit" not in system
 
 
 def passes(system: System, one_pass: float) -> float | None:
     """What an item kept to the end has cost, in full passes."""
     spent = system["flops_per_kept_item"]
-    return None if spent is None or one_pass == 0 else spent / one_pass
+    return None if spent is None or one_pass == 0 or not in_flops(system) else spent / one_pass
 
 
 def kept(stage: Stage, protocol: str) -> int | None:

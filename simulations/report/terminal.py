@@ -13,6 +13,7 @@ from simulations.paper import PaperFigures
 from simulations.report import figures, rows, summary
 from simulations.report.drawings import colours
 from simulations.report.schema import Protocol, Report
+from simulations.report.schema import Table as Written
 
 STYLES = ["blue", "yellow", "green", "magenta", "red", "cyan"]
 LABELS_WIDTH = 18
@@ -33,6 +34,10 @@ def terminal_table(report: Report, console: Console, out: Path | None = None) ->
             console.print(table)
             console.print()
         console.print(_totals(report, name, protocol, paper, colour, console.width))
+        for further in protocol.get("tables", []):
+            console.print()
+            console.print(_further(further))
+            console.print(Text(further["text"], style="dim"))
         if paper is not None:
             console.print(Text(f"paper: {paper['setting']}. {paper['source']}.", style="dim"))
     if out is not None:
@@ -52,13 +57,16 @@ def _by_rate(
 ) -> Iterator[Table]:
     """A table per system; rates that don't fit side by side go on in a further one."""
     columns = rows.by_rate(protocol, name, paper, colour)
-    rates: list[str] = columns["rates"]
     for group in columns["groups"]:
+        own = [
+            i for i in range(len(columns["rates"])) if any(row["ours"][i] != figures.MISSING for row in group["rows"])
+        ]
+        rates = [columns["rates"][i] for i in own]
         lines: list[tuple[str, str, list[str]]] = []
         for row in group["rows"]:
-            lines.append((row["label"], "", row["ours"]))
+            lines.append((row["label"], "", [row["ours"][i] for i in own]))
             if row["paper"]:
-                lines.append(("  paper", "dim", row["paper"]))
+                lines.append(("  paper", "dim", [row["paper"][i] for i in own]))
         widest = max(len(cell) for _, _, cells in (*lines, ("", "", rates)) for cell in cells)
         at_once = max(1, (width - LABELS_WIDTH) // (widest + GAP))
         for start in range(0, len(rates), at_once):
@@ -93,7 +101,7 @@ def _totals(
         title=Text("in all", style="bold"),
         title_justify="left",
     )
-    table.add_column("system", overflow="fold", min_width=12)
+    table.add_column("system", overflow="fold", min_width=_name_width(protocol))
     for heading in (
         "kept",
         "params\nheld",
@@ -109,6 +117,28 @@ def _totals(
     for printed in rows.printed_totals(paper):
         cells = _cells(printed, figures.MISSING, figures.MISSING)
         table.add_row(f"paper: {printed['name']}", *cells, style="dim")
+    return table
+
+
+def _name_width(protocol: Protocol) -> int:
+    """Wide enough for the systems' names, up to a limit that leaves room for the numbers."""
+    return max(12, *(min(len(system["name"]), 16) for system in protocol["systems"]))
+
+
+def _further(written: Written) -> Table:
+    """A further table of an experiment."""
+    title = Text(written["title"], style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left")
+    widest = max((len(row[0]) for row in written["rows"]), default=0)
+    for number, column in enumerate(written["columns"]):
+        table.add_column(
+            Text(column),
+            justify="right" if number else "left",
+            overflow="fold",
+            min_width=None if number else min(widest, 16),
+        )
+    for row in written["rows"]:
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from slicing.models.cnn import small_cnn
 from slicing.models.mlp import mlp
+from slicing.models.ranker import input_shapes, ranker_module
 from slicing.models.vgg import vgg13
 
-__all__ = ["mlp", "small_cnn", "vgg13"]
+__all__ = ["input_shapes", "mlp", "ranker_module", "small_cnn", "vgg13"]

@@ -482,3 +482,113 @@ class TestConfig:
 def test_of_equal_epochs_the_first_is_best() -> None:
     history = [EpochRecord(1.0, figures, 1, 0.0, 0.0) for figures in ((0.2, 0.4), (0.1, 0.8), (0.8, 0.1))]
     assert TrainState(history, {}).best_epoch == 1
+
+
+class Pair(nn.Module):
+    """A module of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(3, 3), nn.Linear(2, 3)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        return self.left(x) + self.right(z)
+
+
+def test_a_network_of_several_inputs_takes_a_tuple() -> None:
+    whole, parts = nn.Linear(5, 3), Pair()
+    with torch.no_grad():
+        parts.left.weight.copy_(whole.weight[:, :3])
+        parts.right.weight.copy_(whole.weight[:, 3:])
+        parts.left.bias.copy_(whole.bias)
+        parts.right.bias.zero_()
+    config = dataclasses.replace(CONFIG, epochs=1, momentum=0.0, weight_decay=0.0, learning_rate=1e-3)
+
+    def split(epoch: int) -> list[Any]:
+        return [((x[:, :3], x[:, 3:]), y) for x, y in batches(epoch)]
+
+    expected = run(whole, Plain(), config)
+    found = run(parts, Plain(), config, batches=split, validate=lambda model: [0.0])
+    assert found.history[0].items == expected.history[0].items == 44
+    torch.testing.assert_close(parts.left.weight, whole.weight[:, :3])
+    torch.testing.assert_close(parts.right.weight, whole.weight[:, 3:])
+    with pytest.raises(SlicingError, match="at most batch_size=8 items, got 16"):
+        run(Pair(), Plain(), dataclasses.replace(config, batch_size=8), batches=split, validate=lambda model: [0.0])
+
+
+def figures_of(means: Sequence[float]) -> Callable[[nn.Module], list[float]]:
+    left = iter(means)
+    return lambda model: [next(left)] * 3
+
+
+class TestPatience:
+    MEANS = (0.5, 0.6, 0.6, 0.55, 0.9, 0.9)
+    CONFIG = dataclasses.replace(CONFIG, epochs=6)
+
+    @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 6), (None, 6)])
+    def test_training_stops_after_that_many_epochs_without_a_better_one(
+        self, patience: int | None, epochs: int
+    ) -> None:
+        config = dataclasses.replace(self.CONFIG, patience=patience)
+        result = run(network(), Joint(), config, validate=figures_of(self.MEANS))
+        assert len(result.history) == epochs
+        assert result.best_epoch == (4 if epochs == 6 else 1)
+
+    def test_a_stopped_run_resumes_to_itself(self, tmp_path: Path) -> None:
+        config = dataclasses.replace(self.CONFIG, patience=2)
+        stopped, again = network(), network()
+        first = run(stopped, Joint(), config, validate=figures_of(self.MEANS), checkpoint=tmp_path / "s")
+        second = run(again, Joint(), config, validate=figures_of(()), checkpoint=tmp_path / "s", resume=True)
+        assert second.history == first.history
+        assert bits(again) == bits(stopped)
+
+    @pytest.mark.parametrize("patience", [0, -1, 1.5, True])
+    def test_a_bad_patience_is_refused(self, patience: Any) -> None:
+        with pytest.raises(SlicingError, match="patience must be a whole number of at least 1"):
+            dataclasses.replace(CONFIG, patience=patience)
+
+
+class TestAdamW:
+    CONFIG = dataclasses.replace(CONFIG, optimizer="adamw", learning_rate=0.01)
+
+    def test_a_resumed_run_ends_with_the_same_bits(self, tmp_path: Path) -> None:
+        whole, resumed, file = network(), network(), tmp_path / "state"
+        run(whole, Joint(), self.CONFIG)
+        interrupted = broken_off(1, 1, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(network(), Joint(), self.CONFIG, batches=interrupted, steps_per_epoch=3, checkpoint=file)
+        run(resumed, Joint(), self.CONFIG, steps_per_epoch=3, checkpoint=file, resume=True)
+        assert bits(resumed) == bits(whole)
+
+    def test_it_is_torchs(self) -> None:
+        model, same = nn.Linear(5, 3), nn.Linear(5, 3)
+        same.load_state_dict(model.state_dict())
+        config = dataclasses.replace(self.CONFIG, epochs=1, warmup=0.0)
+        run(model, Plain(), config)
+        groups: list[dict[str, Any]] = [
+            {"params": [same.weight], "weight_decay": 5e-4},
+            {"params": [same.bias], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999))
+        for step, (x, y) in enumerate(batches(0)):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(config, step, 3)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(same(x), y).backward()
+            optimizer.step()
+        assert bits(model) == bits(same)
+
+    def test_another_optimizer_does_not_resume_it(self, tmp_path: Path) -> None:
+        run(network(), Joint(), self.CONFIG, checkpoint=tmp_path / "s")
+        with pytest.raises(SlicingError, match="belongs to another run"):
+            run(network(), Joint(), CONFIG, checkpoint=tmp_path / "s", resume=True)
+
+    def test_an_unknown_one_is_refused(self) -> None:
+        with pytest.raises(SlicingError, match="optimizer must be one of"):
+            dataclasses.replace(CONFIG, optimizer="rmsprop")
+
+
+def test_a_checkpoint_from_before_the_later_settings_is_resumed(tmp_path: Path) -> None:
+    run(network(), Joint(), checkpoint=tmp_path / "s")
+    _, metadata = load_tensors(tmp_path / "s", KIND)
+    assert not {"optimizer", "patience"} & metadata["identity"].keys()

@@ -76,17 +76,8 @@ def test_stages_without_a_rate_and_rates_used_twice(report: dict[str, Any]) -> N
     text = _printed(report, 120)
     assert _row(text, "slice rate")[2:4] == ["0.375", "0.375"]
     assert _row(text, "slice rate")[-2:] == ["stage", "6"]
-    dash = "\N{EN DASH}"
-    assert _row(text, "items kept")[2:] == [
-        "9,212",
-        "9,087",
-        dash,
-        "9,033",
-        "9,004",
-        "8,987",
-        dash,
-        "8,979",
-    ]
+    # no empty columns for the stages that only the other system has
+    assert _row(text, "items kept")[2:] == ["9,212", "9,087", "9,033", "9,004", "8,987", "8,979"]
 
 
 @pytest.mark.parametrize("width", [80, 120])

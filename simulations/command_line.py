@@ -1,0 +1,91 @@
+"""What every command of the command line shares: one-line errors, and values in forms of their own."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+
+def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Bad input ends with one line and exit status 2, an interrupt with a hint and 130."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except ValueError as error:
+            if not _ours(error):
+                raise
+            raise click.UsageError(str(error)) from error
+        except KeyboardInterrupt as error:
+            click.echo("\ninterrupted; nothing half-written. The same command with --resume goes on.", err=True)
+            raise SystemExit(130) from error
+
+    return wrapped
+
+
+def _ours(error: ValueError) -> bool:
+    from cascade.errors import CascadeError
+    from data.errors import DataError
+    from simulations.report.errors import ReportError
+    from slicing.errors import SlicingError
+
+    return isinstance(error, CascadeError | DataError | ReportError | SlicingError)
+
+
+def rates(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]:
+    """Numbers separated by commas."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"rates are numbers separated by commas, got {text!r}; try 0.5,1.0") from error
+
+
+def sizes(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"sizes are whole numbers separated by commas, got {text!r}; try 512,512") from error
+
+
+def column_names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """Names separated by commas; None where none were given."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def budgets(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """Counts and shares separated by commas."""
+    try:
+        return None if text is None else tuple(float(part) if "." in part else int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"budgets are counts and shares, got {text!r}; try 0.6,0.4,0.25,10") from error
+
+
+def final_k(_: click.Context, __: click.Parameter, text: str) -> int | None:
+    """A whole number of at least 1, or None for `all`."""
+    if text != "all" and not (text.isascii() and text.isdigit() and int(text)):
+        raise click.BadParameter(f"the final k is a whole number of at least 1, or all, got {text!r}; try 10")
+    return None if text == "all" else int(text)
+
+
+def cutoffs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[float, str]:
+    """`RATE=COLUMN`, each."""
+    found = {}
+    for text in given:
+        rate, equals, column = text.partition("=")
+        try:
+            found[float(rate)] = column
+        except ValueError as error:
+            raise click.BadParameter(f"a cutoff is RATE=COLUMN, got {text!r}; try 0.5=budget") from error
+        if not (equals and column):
+            raise click.BadParameter(f"a cutoff is RATE=COLUMN, got {text!r}; try 0.5=budget")
+    return found
+
+
+def command_text() -> str:
+    """The command line as it was typed."""
+    return shlex.join(["slicerank", *sys.argv[1:]])

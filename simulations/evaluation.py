@@ -1,0 +1,206 @@
+"""`slicerank evaluate`: ranked files against judgements, and against each other."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from cascade import CascadeError, Evaluation, compare_systems, evaluate
+from cascade.judged import By, Ties
+from cascade.significance import Test
+from data import DataError, read_qrels, read_run, scan_candidates
+from data.columns import renames, require
+from data.files import existing_file, reading
+from simulations.ranker_files import TREC_SUFFIXES
+from slicing.files import atomic_path, check_writable
+
+MEASURES = ("nDCG@10", "RR", "R@10")
+
+_QRELS = (".qrels", ".qrel")
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to measure.
+
+    Attributes:
+        results: ranked files: Parquet or CSV with qid, docid and rank or score, or TREC runs (.trec, .run).
+        judgements: labelled table, or TREC judgements (.qrels, or .txt with four columns).
+        measures: names as `cascade.parse_measure` takes them.
+        rel: least label that is relevant where a measure names none. without_relevant: queries with nothing relevant
+            count as 0, or are left out.
+        by, ties: see `cascade.judge`. baseline: the name of the result that the others are compared with; None compares
+            every pair. test, seed: see `cascade.compare_systems`.
+        out: .json or .csv to write, or None.
+    """
+
+    results: tuple[Path, ...]
+    judgements: Path
+    measures: tuple[str, ...] = MEASURES
+    rel: float = 1.0
+    without_relevant: Literal["zero", "skip"] = "zero"
+    by: By | None = None
+    ties: Ties = "docid"
+    baseline: str | None = None
+    test: Test = "permutation"
+    seed: int = 0
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """The measures of each result by name, and the paired tests between them (None for a single one)."""
+
+    evaluations: dict[str, Evaluation]
+    comparisons: pl.DataFrame | None
+    written: tuple[Path, ...]
+
+
+def evaluate_files(request: EvaluateRequest) -> EvaluationReport:
+    """Measure every result over the same judged queries, compare them, and write the numbers where asked to.
+
+    Raises:
+        DataError: for a file that can't be read or lacks a column.
+        CascadeError: for an unknown measure, duplicate candidates, or a baseline that is none of the results.
+    """
+    if not request.results:
+        raise CascadeError("evaluate needs at least one result and the judgements, got one file; name both")
+    if request.out is not None:
+        if request.out.suffix.lower() not in (".json", ".csv"):
+            raise CascadeError(f"the numbers are written as .json or .csv, got {request.out}; rename it")
+        check_writable(request.out)
+    names = _names(request.results)
+    if request.baseline is not None and request.baseline not in names:
+        raise CascadeError(f"the baseline must be one of {', '.join(names)}, got {request.baseline!r}; name one")
+    judgements = read_judgements(request.judgements)
+    evaluations = {}
+    for name, path in zip(names, request.results, strict=True):
+        run, judged = _same_ids(read_result(path, request.by), judgements)
+        evaluations[name] = evaluate(
+            run,
+            judged,
+            request.measures,
+            rel=request.rel,
+            without_relevant=request.without_relevant,
+            by=request.by,
+            ties=request.ties,
+        )
+    comparisons = None
+    if len(names) > 1:
+        measures = list(evaluations[names[0]].means)
+        # ids may be strings in one result and numbers in another
+        tables = {
+            name: each.per_query.with_columns(pl.col("qid").cast(pl.String)) for name, each in evaluations.items()
+        }
+        comparisons = compare_systems(tables, measures, baseline=request.baseline, test=request.test, seed=request.seed)
+    written = () if request.out is None else _write(request.out, evaluations, comparisons)
+    return EvaluationReport(evaluations, comparisons, written)
+
+
+def read_result(path: Path, by: By | None = None) -> pl.DataFrame:
+    """A ranked file: qid, docid, and rank or score or both, whichever it has."""
+    if path.suffix.lower() in TREC_SUFFIXES:
+        return read_run(path)
+    frame = _columns(path, ("qid", "docid"), ("rank", "score"))
+    if not {"rank", "score"} & set(frame.columns):
+        raise DataError(f"{path}: a result needs a column 'rank' or 'score', got neither: add one")
+    if by is not None and by not in frame.columns:
+        raise DataError(f"{path}: unable to find column {by!r}, which was to order it: order by the other")
+    return frame
+
+
+def read_judgements(path: Path) -> pl.DataFrame:
+    """Columns qid, docid, label of a labelled table or of TREC judgements."""
+    existing_file(path)
+    if path.suffix.lower() in _QRELS or (path.suffix.lower() == ".txt" and "qid:" not in _first_line(path)):
+        return read_qrels(path)
+    if path.suffix.lower() in (".parquet", ".csv"):
+        return _columns(path, ("qid", "docid", "label"), ())
+    table = scan_candidates(path)
+    if not table.schema.has_label:
+        raise DataError(f"{path}: judgements need labels, the table has none: add a column 'label'")
+    return table.read().select("qid", "docid", "label")
+
+
+def _columns(path: Path, needed: Sequence[str], wanted: Sequence[str]) -> pl.DataFrame:
+    """These columns of a Parquet or CSV file, under their canonical names."""
+    existing_file(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".parquet", ".csv"):
+        raise DataError(f"{path}: unknown suffix {suffix!r}: .parquet, .csv, .trec and .run are known: rename it")
+    with reading(path):
+        lazy = pl.scan_parquet(path, glob=False) if suffix == ".parquet" else pl.scan_csv(path, glob=False)
+        names = lazy.collect_schema().names()
+    found = renames(names)
+    canonical = [found.get(name, name) for name in names]
+    require(needed, canonical, path)
+    with reading(path):
+        chosen = [name for name in (*needed, *wanted) if name in canonical]
+        return lazy.rename(found).select(chosen).collect(engine="streaming")
+
+
+def _first_line(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.readline(1 << 16).decode("utf-8", "replace")
+
+
+def _names(results: Sequence[Path]) -> list[str]:
+    """The files' names without suffix; whole paths where these would be the same."""
+    stems = [path.stem for path in results]
+    names = [str(path) if stems.count(path.stem) > 1 else path.stem for path in results]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise CascadeError(f"each result may be named once, got {twice[0]} more than once; drop one")
+    return names
+
+
+def _same_ids(run: pl.DataFrame, judgements: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both with ids of one type: where one has strings, as TREC files have, the other's numbers become strings."""
+    for name in ("qid", "docid"):
+        if (run.schema[name] == pl.String) != (judgements.schema[name] == pl.String):
+            run = run.with_columns(pl.col(name).cast(pl.String))
+            judgements = judgements.with_columns(pl.col(name).cast(pl.String))
+    return run, judgements
+
+
+def _write(path: Path, evaluations: dict[str, Evaluation], comparisons: pl.DataFrame | None) -> tuple[Path, ...]:
+    if path.suffix.lower() == ".csv":
+        return _write_csv(path, evaluations, comparisons)
+    content: dict[str, Any] = {
+        "schema": 1,
+        "results": [
+            {
+                "name": name,
+                "means": each.means,
+                "queries": each.averaged,
+                "without_relevant": each.without_relevant,
+                "missing": each.missing,
+                "unjudged": each.unjudged,
+            }
+            for name, each in evaluations.items()
+        ],
+        "comparisons": [] if comparisons is None else comparisons.to_dicts(),
+        "correction": "Holm over all comparisons",
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return (path,)
+
+
+def _write_csv(path: Path, evaluations: dict[str, Evaluation], comparisons: pl.DataFrame | None) -> tuple[Path, ...]:
+    """The means, and beside them the comparisons, which have other columns."""
+    rows = [
+        {"result": name, "measure": measure, "mean": mean, "queries": each.averaged[measure]}
+        for name, each in evaluations.items()
+        for measure, mean in each.means.items()
+    ]
+    files = {path: pl.DataFrame(rows, infer_schema_length=None)}
+    if comparisons is not None:
+        files[path.with_suffix(".comparisons.csv")] = comparisons
+    for file, frame in files.items():
+        with atomic_path(file) as temporary:
+            frame.write_csv(temporary)
+    return tuple(files)

@@ -1,0 +1,94 @@
+"""Rankers and candidate tables as files: which columns a table has to be trained on, and which a ranker reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from cascade import CascadeError
+from data import CandidateTable, DataError, load_prepared, scan_candidates
+from slicing import Ranker
+
+MODEL = "model.safetensors"
+"""Name of the ranker's file in the folder that training writes."""
+
+TREC_SUFFIXES = (".trec", ".run")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns are what; None leaves it to the table (every numeric column is a feature, none an id)."""
+
+    features: tuple[str, ...] | None = None
+    categorical: tuple[str, ...] | None = None
+
+    def of(self, path: Path) -> "Columns":
+        """Filled in from the prepared data set in which the table lies (`OUT/fold1/train.parquet`), if it does."""
+        if self.features is not None or self.categorical is not None:
+            return self
+        folder = path.resolve().parent.parent
+        if not (folder / "meta.json").is_file():
+            return self
+        try:
+            roles = load_prepared(folder).meta["columns"]
+        except DataError:  # some other meta.json
+            return self
+        return Columns(tuple(roles["numeric"]), tuple(roles["categorical"]))
+
+    def open(self, path: Path) -> CandidateTable:
+        """Open a labelled table.
+
+        Raises:
+            DataError: as `data.scan_candidates`, or for a table without labels.
+        """
+        table = scan_candidates(path, features=self.features, categorical=self.categorical or ())
+        if not table.schema.has_label:
+            raise DataError(f"{path}: this needs labels, the table has none: add a column 'label'")
+        return table
+
+
+def model_file(model: Path) -> Path:
+    """The ranker's file, given it or the folder that training wrote."""
+    return model / MODEL if model.is_dir() else model
+
+
+def load_ranker(model: Path) -> Ranker:
+    """The ranker in a file or in the folder that training wrote.
+
+    Raises:
+        SlicingError: when there is none, or it is damaged.
+    """
+    return Ranker.load(model_file(model))
+
+
+def open_for(ranker: Ranker, path: Path, more: Sequence[str] = ()) -> CandidateTable:
+    """Open a table with the columns that a ranker reads, and `more` integer columns.
+
+    Raises:
+        CascadeError: for a ranker whose columns hold several features each, which no table has.
+        DataError: as `data.scan_candidates`.
+    """
+    wide = [name for name, width in ranker.numeric.items() if width > 1]
+    if wide:
+        raise CascadeError(
+            f"tables give one number per feature column, the ranker's {wide[0]!r} holds {ranker.numeric[wide[0]]}; "
+            f"train it from a table"
+        )
+    features = None if _has_list(path) else tuple(ranker.numeric)
+    table = scan_candidates(path, features=features, categorical=(*ranker.vocabularies, *more))
+    missing = [name for name in ranker.numeric if name not in table.schema.numeric]
+    if missing:
+        raise DataError(f"{path}: unable to find feature {missing[0]!r}, which the ranker reads: add it")
+    return table
+
+
+def _has_list(path: Path) -> bool:
+    """Whether a Parquet file holds its features in one list column."""
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return False
+    try:
+        dtype = pl.read_parquet_schema(path).get("features")
+    except (pl.exceptions.PolarsError, OSError):
+        return False  # opening it properly says what is wrong
+    return isinstance(dtype, pl.List | pl.Array)

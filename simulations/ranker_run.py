@@ -1,0 +1,229 @@
+"""`slicerank run`: a cascade file over a candidate table of any length, in bounded memory."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import polars as pl
+
+from cascade import (
+    Cascade,
+    CascadeConfig,
+    CascadeError,
+    CascadeResult,
+    KeepRule,
+    RankedRule,
+    SubsetScorer,
+    TopK,
+    TopKColumn,
+    read_config,
+)
+from cascade.keep import check_cutoffs
+from cascade.pipeline import DEFAULT_BATCH
+from data import CandidateTable, DataError, write_run
+from data.candidates import BATCH_ROWS
+from simulations.ranker_costs import reuse_of
+from simulations.ranker_files import TREC_SUFFIXES, load_ranker, open_for
+from simulations.run_parts import Parts, file_fingerprint, table_fingerprint
+from simulations.tables import RankerScorer
+from slicing import Ranker
+from slicing.files import atomic_path, check_writable
+from slicing.progress import Progress, open_task
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run.
+
+    Attributes:
+        cascade: the cascade file, which names the model. table: the candidates, labels not needed.
+        out: .parquet, or .trec or .run for a TREC run.
+        columns: stage's rate -> integer column of the table whose value in a query replaces the stage's top k there.
+        resume: go on from the parts that an interrupted run left beside `out`.
+        rows: of the table held at a time (whole queries), at least 1; a part of the output each.
+    """
+
+    cascade: Path
+    table: Path
+    out: Path
+    columns: Mapping[float, str] = field(default_factory=dict)
+    resume: bool = False
+    rows: int = BATCH_ROWS
+
+
+@dataclass
+class StageTotal:
+    """The account of one stage: candidates in and out, multiply-adds and seconds in the scorer, over all parts."""
+
+    rate: float
+    rule: KeepRule
+    candidates_in: int = 0
+    candidates_out: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A finished run.
+
+    Attributes:
+        out: what was written. candidates, queries: of the table. stages: their accounts.
+        full_flops: multiply-adds of the full network on every candidate.
+        seconds: of this call; resumed: candidates that an earlier call had done.
+    """
+
+    out: Path
+    candidates: int
+    queries: int
+    stages: tuple[StageTotal, ...]
+    full_flops: float
+    seconds: float
+    resumed: int
+
+
+def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunReport:
+    """Run a cascade over a table and write the ranking, whole or not at all.
+
+    Parquet columns: qid, docid, rank (1-based in the query), score (of the last stage that scored it), stage (that
+    stage, from 0), score_RATE for each stage (null where not reached), kept (in the final cut); by qid, then rank.
+    A TREC run holds every candidate, with scores that fall with the rank.
+
+    The same input gives the same file, whatever the order of the table's rows.
+
+    Raises:
+        CascadeError: for a damaged cascade file, one that doesn't fit the model, another input than the one resumed.
+        DataError: for a table that can't be read, or lacks a column. SlicingError: for a model that can't be read.
+    """
+    began = perf_counter()
+    trec = request.out.suffix.lower() in TREC_SUFFIXES
+    if not trec and request.out.suffix.lower() != ".parquet":
+        raise CascadeError(f"the output must end in .parquet, .trec or .run, got {request.out}; rename it")
+    check_writable(request.out)
+    config = read_config(request.cascade)
+    model = request.cascade.parent / config.model
+    ranker = load_ranker(model)
+    cascade = cascade_of(config, ranker, request.columns)
+    table = open_for(ranker, request.table, columns_read(cascade.rules))
+    identity = {
+        "table": table_fingerprint(request.table),
+        "model": file_fingerprint(model),
+        "cascade": f"{file_fingerprint(request.cascade)} {sorted(request.columns.items())}",
+        "rows at a time": str(request.rows),
+    }
+    parts = Parts(request.out, identity, request.out.suffix.lower() if trec else ".arrow")
+    parts.begin(request.resume)
+    rates = config.rates
+    stages = tuple(StageTotal(rate, rule) for rate, rule in zip(rates, cascade.rules, strict=True))
+    try:
+        count, resumed = _run_parts(request, cascade, table, parts, stages, trec, progress)
+        with atomic_path(request.out) as temporary:
+            _join(parts, count, temporary, trec)
+    except ValueError:
+        parts.discard()  # the input must change, so its parts are of no use
+        raise
+    parts.discard()
+    full = float(ranker.flops()) * table.rows
+    return RunReport(request.out, table.rows, table.queries, stages, full, perf_counter() - began, resumed)
+
+
+def cascade_of(config: CascadeConfig, ranker: Ranker, columns: Mapping[float, str]) -> Cascade:
+    """The cascade that a file describes, with some stages' cutoffs read from the table's columns.
+
+    Where a query's value is null, a stage whose rule is a top k keeps to it; any other refuses nulls.
+
+    Raises:
+        CascadeError: for a rate that the ranker, or the file, does not have.
+    """
+    unknown = [rate for rate in config.rates if rate not in ranker.rates]
+    if unknown:
+        raise CascadeError(f"the cascade uses rate {unknown[0]:g}, the model has {list(ranker.rates)}; plan again")
+    strange = [rate for rate in columns if rate not in config.rates]
+    if strange:
+        raise CascadeError(f"no stage has rate {strange[0]:g}, the cascade's are {list(config.rates)}; name one")
+    check_cutoffs(config.rules)
+    rules = [_overridden(stage.rule, columns.get(stage.rate)) for stage in config.stages]
+    stages = [ranker.rates.index(rate) for rate in config.rates]
+    return Cascade(SubsetScorer(RankerScorer(ranker, reuse_of(ranker)), stages), rules)
+
+
+def columns_read(rules: tuple[KeepRule, ...]) -> tuple[str, ...]:
+    """The columns of the table that cutoffs come from."""
+    return tuple(dict.fromkeys(name for rule in rules if isinstance(rule, RankedRule) for name in rule.columns))
+
+
+def score_column(rate: float) -> str:
+    """The output's column of a stage's scores."""
+    return f"score_{rate:.12g}"
+
+
+def _overridden(rule: KeepRule, column: str | None) -> KeepRule:
+    if column is None:
+        return rule
+    return TopKColumn(column, rule.k if isinstance(rule, TopK) else None)
+
+
+def _run_parts(
+    request: RunRequest,
+    cascade: Cascade,
+    table: CandidateTable,
+    parts: Parts,
+    stages: tuple[StageTotal, ...],
+    trec: bool,
+    progress: Progress | None,
+) -> tuple[int, int]:
+    """Make every part that is not there yet; how many there are, and candidates in those that were."""
+    number = resumed = 0
+    fresh = False
+    with open_task(progress, "cascade", table.rows, "candidates") as task:
+        for number, frame in enumerate(table.batches(request.rows, folder=parts.folder), start=1):
+            account = None if fresh else parts.account(number)
+            if account is None:
+                fresh = True
+                result = cascade.run(frame, batch=DEFAULT_BATCH)
+                ranked = _ranked(result, stages)
+                with atomic_path(parts.path(number)) as temporary:
+                    if trec:
+                        write_run(ranked, temporary, by_rank=True)
+                    else:
+                        ranked.write_ipc(temporary, compression="lz4")
+                account = _account(result)
+                parts.finish(number, account)
+            else:
+                resumed += len(frame)
+            for stage, (came, left, flops, seconds) in zip(stages, account, strict=True):
+                stage.candidates_in += came
+                stage.candidates_out += left
+                stage.flops += flops
+                stage.seconds += seconds
+            task.advance(len(frame))
+    return number, resumed
+
+
+def _ranked(result: CascadeResult, stages: tuple[StageTotal, ...]) -> pl.DataFrame:
+    """The result with the scores under their rates' names, in the 32 bits that the network gave them in."""
+    scores = [pl.col(f"score_{i}").cast(pl.Float32).alias(score_column(each.rate)) for i, each in enumerate(stages)]
+    return result.frame.select("qid", "docid", "rank", pl.col("score").cast(pl.Float32), "stage", *scores, "kept")
+
+
+def _account(result: CascadeResult) -> list[list[Any]]:
+    return [
+        [run.candidates_in, run.candidates_out, (run.flops or 0.0) * run.candidates_in, run.seconds]
+        for run in result.stages
+    ]
+
+
+def _join(parts: Parts, count: int, path: Path, trec: bool) -> None:
+    pieces = [parts.path(number) for number in range(1, count + 1)]
+    if not pieces:
+        raise DataError("the table holds no candidate: at least one row is wanted")
+    if not trec:
+        pl.scan_ipc(pieces).sink_parquet(path, engine="streaming", maintain_order=True)
+        return
+    with path.open("wb") as whole:
+        for piece in pieces:
+            with piece.open("rb") as file:
+                shutil.copyfileobj(file, whole, 1 << 20)

@@ -1,0 +1,158 @@
+"""What the commands of ranking show on the terminal: plain tables, one idea each."""
+
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cascade import Evaluation
+from cascade.frontier import describe
+from data import PreparedTables
+from simulations.evaluation import EvaluationReport
+from simulations.ranker_planning import PlanReport
+from simulations.ranker_run import RunReport
+from simulations.ranker_training import Trained, measure_name
+from slicing import RankerSettings
+
+
+def show_prepared(prepared: PreparedTables, folder: Path, console: Console) -> None:
+    """A row per fold and part."""
+    table = _table("fold", "part", "queries", "candidates", "relevant")
+    for number, fold in enumerate(prepared.meta["folds"], start=1):
+        for part, found in fold.items():
+            table.add_row(str(number), part, f"{found['queries']:,}", f"{found['rows']:,}", f"{found['relevant']:,}")
+    console.print(table)
+    sampling = prepared.meta["made"].get("sampling")
+    if sampling:
+        _line(console, f"negatives: {sampling}")
+    _line(console, f"{prepared.name} in {folder}")
+
+
+def show_trained(trained: Trained, settings: RankerSettings, console: Console) -> None:
+    """The validation figure and the FLOPs of each rate."""
+    table = _table("rate", measure_name(settings), "FLOPs per candidate")
+    for rate, figure in zip(trained.ranker.rates, trained.result.best.validation, strict=True):
+        table.add_row(f"{rate:g}", f"{figure:.4f}", f"{trained.ranker.flops(rate):,}")
+    console.print(table)
+    learnt, held = trained.queries
+    _line(
+        console,
+        f"epoch {trained.result.best_epoch + 1} of {len(trained.result.history)}, {learnt:,} queries for training, "
+        f"{held:,} for validation; {trained.file}",
+    )
+
+
+def show_plan(report: PlanReport, console: Console) -> None:
+    """The stages, then the cascade against the full network."""
+    unit = report.plan.unit
+    stages = _table("stage", "rate", "keeps", "candidates per query", f"{unit} each", f"{unit} per query")
+    for number, row in enumerate(report.stages):
+        stages.add_row(
+            str(number),
+            f"{row.rate:g}",
+            describe(row.rule),  # type: ignore[arg-type]
+            f"{row.candidates:,.1f}",
+            _number(row.each),
+            _number(row.candidates * row.each),
+        )
+    console.print(stages)
+    at = "" if report.final_k is None else f"@{report.final_k}"
+    against = _table("", f"recall{at}", f"nDCG{at}", f"{unit} per query", "cost")
+    for name, each in (("cascade", report.cascade), ("full network on everything", report.full)):
+        share = f"{each.cost / report.full.cost:.1%}" if report.full.cost else ""
+        against.add_row(name, f"{each.recall:.4f}", f"{each.ndcg:.4f}", _number(each.cost), share)
+    console.print(against)
+    _line(
+        console,
+        f"goal: {report.goal}; {report.candidates:,} candidates of {report.queries:,} queries, "
+        f"{report.answered:,} with something relevant",
+    )
+    if report.promise is not None:
+        made = report.promise
+        _line(
+            console,
+            f"promise: recall >= {made.recall:g} on fresh queries with confidence {made.confidence:g} "
+            f"(p = {made.p_value:.3g} on {made.queries:,} queries); {made.theorem}",
+        )
+    whole = "" if report.frontier.exhaustive else ", over a thinned set of cutoffs"
+    _line(console, f"{len(report.frontier)} cascades on the frontier{whole}; {', '.join(map(str, report.files))}")
+
+
+def show_run(report: RunReport, console: Console) -> None:
+    """The account of the stages."""
+    table = _table("stage", "rate", "keeps", "candidates in", "candidates out", "FLOPs each", "seconds")
+    for number, stage in enumerate(report.stages):
+        each = stage.flops / stage.candidates_in if stage.candidates_in else 0.0
+        table.add_row(
+            str(number),
+            f"{stage.rate:g}",
+            describe(stage.rule),
+            f"{stage.candidates_in:,}",
+            f"{stage.candidates_out:,}",
+            _number(each),
+            f"{stage.seconds:.2f}",
+        )
+    console.print(table)
+    spent = sum(stage.flops for stage in report.stages)
+    share = f", {spent / report.full_flops:.1%} of the full network's FLOPs" if report.full_flops else ""
+    went_on = f", of which {report.resumed:,} candidates were done before" if report.resumed else ""
+    _line(
+        console,
+        f"{report.candidates:,} candidates of {report.queries:,} queries in {report.seconds:.1f} s{went_on}{share}; "
+        f"{report.out}",
+    )
+
+
+def show_evaluation(report: EvaluationReport, console: Console) -> None:
+    """Means, then the paired tests."""
+    names = list(next(iter(report.evaluations.values())).means)
+    means = _table("result", *names, "queries")
+    for name, each in report.evaluations.items():
+        figures = ("-" if mean is None else f"{mean:.4f}" for mean in each.means.values())
+        means.add_row(name, *figures, f"{max(each.averaged.values()):,}")
+    console.print(means)
+    for name, each in report.evaluations.items():
+        for said in _left_out(each):
+            _line(console, f"{name}: {said}")
+    if report.comparisons is not None:
+        tests = _table("measure", "result", "against", "difference", "95% interval", "p", "p (Holm)")
+        for row in report.comparisons.iter_rows(named=True):
+            tests.add_row(
+                row["measure"],
+                row["system"],
+                row["baseline"],
+                f"{row['difference']:+.4f}",
+                f"{row['low']:+.4f} to {row['high']:+.4f}",
+                f"{row['p']:.3g}",
+                f"{row['p_holm']:.3g}",
+            )
+        console.print(tests)
+    if report.written:
+        _line(console, ", ".join(map(str, report.written)))
+
+
+def _left_out(each: Evaluation) -> list[str]:
+    said = []
+    if each.missing:
+        said.append(f"{each.missing:,} judged queries have no candidate and count as 0")
+    if each.unjudged:
+        said.append(f"{each.unjudged:,} queries have no judgement and are left out")
+    return said
+
+
+def _table(*columns: str) -> Table:
+    words = {"", "part", "keeps", "result", "measure", "against"}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(Text(column), justify="left" if column in words else "right")
+    return table
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(Text(text), soft_wrap=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"

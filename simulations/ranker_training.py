@@ -1,0 +1,169 @@
+"""`slicerank train`: a labelled candidate table in, a ranker's file and the record of its training out."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data import split_by_query
+from simulations.ranker_files import MODEL, Columns
+from simulations.report.environment import machine, versions
+from simulations.report.write import check_out
+from simulations.tables import ranker_arrays
+from slicing import Ranker, RankerSettings, SlicingError, TrainResult, fit_ranker
+from slicing.files import atomic_path
+from slicing.progress import Progress
+
+RECORD, CHECKPOINT, STARTED = "train.json", "checkpoint.safetensors", "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train on.
+
+    Attributes:
+        table: labelled candidates. validation: the same; None takes whole queries out of `table`.
+        out: folder to write.
+        columns: which are features and ids.
+        share: of the queries that become validation queries, in (0, 1).
+        settings: of network and training; `categorical` is taken from `columns`.
+        resume: go on from the checkpoint in `out`.
+    """
+
+    table: Path
+    out: Path
+    validation: Path | None = None
+    columns: Columns = field(default_factory=Columns)
+    share: float = 0.2
+    settings: RankerSettings = field(default_factory=RankerSettings)
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A ranker, how its training went, and the file it is in."""
+
+    ranker: Ranker
+    result: TrainResult
+    file: Path
+    queries: tuple[int, int]
+    """Of training and validation."""
+
+
+def train_ranker(request: TrainRequest, command: str, progress: Progress | None = None) -> Trained:
+    """Train, and write `model.safetensors` and `train.json` into the folder.
+
+    A run that was interrupted goes on with `resume` and ends with the same bits (on the CPU).
+
+    Raises:
+        SlicingError: for settings, tables or a checkpoint that don't fit.
+        DataError: for a table that can't be read, or is no labelled candidate table.
+        ReportError: when the folder can't be written.
+    """
+    if not 0 < request.share < 1:
+        raise SlicingError(f"the validation share must be in (0, 1), got {request.share}; 0.2 is usual")
+    if request.settings.seed < 0:
+        raise SlicingError(f"seed must be a whole number of at least 0, got {request.settings.seed}; try 0")
+    columns = request.columns.of(request.table)
+    opened = columns.open(request.table)
+    columns = Columns(opened.schema.numeric, columns.categorical or ())
+    names = (*opened.schema.numeric, *opened.schema.categorical)
+    settings = RankerSettings(**{**_shallow(request.settings), "categorical": opened.schema.categorical})
+    settings.scheme()  # refuses wrong settings before the table is read
+    frame = opened.read()
+    if request.validation is None:
+        train, held = split_by_query(frame, (1 - request.share, request.share), settings.seed)
+    else:
+        train, held = frame, columns.open(request.validation).read()
+    check_out(request.out)
+    identity = _identity(train, held, names, settings)
+    _check_resume(request, identity)
+    features, labels, qids = ranker_arrays(train, names)
+    ranker, result = fit_ranker(
+        features,
+        labels,  # type: ignore[arg-type]
+        qids,  # type: ignore[arg-type]
+        ranker_arrays(held, names),  # type: ignore[arg-type]
+        settings,
+        checkpoint=request.out / CHECKPOINT,
+        resume=request.resume,
+        progress=progress,
+    )
+    record = {
+        "schema": 1,
+        "command": command,
+        "seed": settings.seed,
+        "versions": versions(),
+        "machine": machine(),
+        "data": {
+            "train": _described(request.table, train),
+            "validation": _described(request.validation or request.table, held),
+            "fingerprint": identity["data"],
+        },
+        "settings": asdict(settings),
+        "measure": measure_name(settings),
+        "rates": list(ranker.rates),
+        "flops_convention": "one multiply-add = 1",
+        "flops": [ranker.flops(rate) for rate in ranker.rates],
+        "best_epoch": result.best_epoch,
+        "history": [asdict(epoch) for epoch in result.history],
+        "seconds": result.seconds,
+    }
+    ranker.save(request.out / MODEL, {"best_epoch": result.best_epoch, "fingerprint": identity["data"]})
+    with atomic_path(request.out / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return Trained(ranker, result, request.out / MODEL, (train["qid"].n_unique(), held["qid"].n_unique()))
+
+
+def measure_name(settings: RankerSettings) -> str:
+    """What the validation figures are, by the name that `evaluate` knows it by."""
+    return f"nDCG(dcg='exp-log2')@{settings.k}"
+
+
+def _shallow(settings: RankerSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+
+
+def _described(path: Path, frame: pl.DataFrame) -> dict[str, Any]:
+    return {"name": path.name, "candidates": len(frame), "queries": frame["qid"].n_unique()}
+
+
+def _identity(
+    train: pl.DataFrame, held: pl.DataFrame, names: tuple[str, ...], settings: RankerSettings
+) -> dict[str, str]:
+    """What a checkpoint belongs to: the data and the settings (but for the device, which may change)."""
+    digest = hashlib.blake2b(digest_size=16)
+    for frame in (train, held):
+        rows = frame.select("qid", "docid", "label", *names).hash_rows(seed=0).to_numpy()
+        digest.update(np.ascontiguousarray(_as_bytes(rows)).data)
+    kept = {name: value for name, value in _shallow(settings).items() if name != "device"}
+    return {"data": digest.hexdigest(), "settings": repr(sorted(kept.items()))}
+
+
+def _as_bytes(rows: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    return rows.view(np.uint8)
+
+
+def _check_resume(request: TrainRequest, identity: dict[str, str]) -> None:
+    """Refuse to resume a run of other data or settings; note down what this one is of."""
+    path = request.out / STARTED
+    if request.resume and (request.out / CHECKPOINT).exists() and path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            changed = [name for name in identity if before[name] != identity[name]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SlicingError(f"{path} is damaged ({type(error).__name__}); train without --resume") from error
+        if changed:
+            raise SlicingError(
+                f"the checkpoint in {request.out} is of other {' and '.join(changed)}; repeat the command as it was, "
+                f"or train without --resume"
+            )
+        return
+    (request.out / CHECKPOINT).unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(identity) + "\n", encoding="utf-8")

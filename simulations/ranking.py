@@ -1,0 +1,316 @@
+"""The ranking simulation: one nested ranker against cascades of separate networks, linear models and trees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cascade import (
+    AllScores,
+    Cascade,
+    CascadeError,
+    CascadeResult,
+    Evaluation,
+    KeepRule,
+    Scored,
+    StageCosts,
+    StageRanks,
+    TopK,
+    TopShare,
+    agreement,
+    compare_systems,
+    evaluate,
+    hit_rate,
+    pareto_frontier,
+    recall_by_query,
+    relevant_pairs,
+    score_all,
+    survived,
+    system_report,
+)
+from data import (
+    PreparedTables,
+    Roles,
+    load_prepared,
+    prepare_movielens,
+    prepare_mq2008,
+    split_by_query,
+    synthetic,
+    write_prepared,
+)
+from simulations.history import training_history
+from simulations.ranking_folds import joined_results, joined_scores, of_fold
+from simulations.ranking_settings import SYSTEMS, RankingSettings
+from simulations.ranking_systems import Fitter, FoldData, Trained
+from simulations.report import Report, check_out, machine, validate_report, versions, write_report
+from simulations.report.figures import MISSING
+from slicing.progress import Progress, open_task
+
+CONVENTION = "one multiply-add = 1; dense layers (trees: visits, said where they stand)"
+MEASURES = ("nDCG(dcg='exp-log2')@10", "RR", "AP")
+JOINT = "joint recall"
+SYNTHETIC = {"queries": 300, "candidates": 60, "features": 20}
+CURVE_LEVELS = 12  # cutoffs a stage tries for the frontier's curve
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one system did on every fold's test queries, as one run."""
+
+    name: str
+    trained: Trained
+    result: CascadeResult
+    scores: AllScores
+    measured: Evaluation
+    joint: pl.DataFrame
+
+
+def simulate_ranking(settings: RankingSettings, command: str, progress: Progress | None = None) -> Report:
+    """Train every system on every fold, run the cascades on the test queries, write the report.
+
+    Args:
+        settings: what to do.
+        command: the command line, for the report.
+        progress: shows the pace of long work; None is silent.
+
+    Returns:
+        The report, as written to ``settings.out``.
+
+    Raises:
+        ValueError: for bad input, in one line: of the packages' own errors the one it concerns.
+    """
+    _check(settings)
+    check_out(settings.out)
+    tables = _tables(settings)
+    rules = _rules(settings)
+    runs: dict[str, list[tuple[Trained, CascadeResult, AllScores]]] = {name: [] for name in settings.systems}
+    training: list[dict[str, Any]] = []
+    for number in _folds(settings, tables):
+        fold = _fold(tables, number)
+        fitter = Fitter(settings, fold, progress)
+        for name in settings.systems:
+            trained = fitter.fit(name)
+            training += [
+                training_history(f"{each}, fold {number}", result, rates)
+                for each, (result, rates) in (trained.training or {}).items()
+            ]
+            with open_task(progress, f"fold {number}, {name}", len(fold.test), "candidates") as task:
+                Cascade(trained.scorer, rules).run(fold.test)  # warms up; the seconds below are a second run's
+                result = Cascade(trained.scorer, rules).run(fold.test)
+                scores = score_all(trained.scorer, fold.test)
+                task.advance(len(fold.test))
+            runs[name].append((trained, _renamed(result, number), _renamed(scores, number)))
+    outcomes = [_outcome(name, parts) for name, parts in runs.items()]
+    report = _report(settings, tables, rules, outcomes, training, command)
+    write_report(report, settings.out)
+    return report
+
+
+def _check(settings: RankingSettings) -> None:
+    unknown = [name for name in settings.systems if name not in SYSTEMS]
+    if unknown or not settings.systems:
+        raise CascadeError(f"systems must be some of {', '.join(SYSTEMS)}, got {list(settings.systems)!r}")
+    if len(settings.keep) != len(settings.ranker.rates) - 1:
+        raise CascadeError(
+            f"keep must hold a share for each stage but the last, {len(settings.ranker.rates) - 1} in all for rates "
+            f"{list(settings.ranker.rates)}, got {list(settings.keep)}; pass --keep or --rates"
+        )
+
+
+def _tables(settings: RankingSettings) -> PreparedTables:
+    """The prepared data set, made from the originals where it is not there yet."""
+    prepared = settings.out / "data"
+    if settings.data == "prepared":
+        return load_prepared(_data_dir(settings))
+    if settings.data == "mq2008":
+        return prepare_mq2008(_data_dir(settings), prepared)
+    if settings.data == "movielens":
+        return prepare_movielens(_data_dir(settings), prepared, seed=settings.seed)
+    if settings.data != "synthetic":
+        raise CascadeError(f"data must be synthetic, mq2008, movielens or prepared, got {settings.data!r}")
+    frame = synthetic(*SYNTHETIC.values(), seed=settings.seed).drop("ideal")
+    parts = split_by_query(frame, (0.6, 0.2, 0.2), seed=settings.seed)
+    numeric = [name for name in frame.columns if name not in ("qid", "docid", "label")]
+    names = ("train", "validation", "test")
+    fold = {name: [part] for name, part in zip(names, parts, strict=True)}
+    return write_prepared(prepared, "synthetic", [fold], Roles(numeric), {"by": "data.synthetic", **SYNTHETIC})
+
+
+def _data_dir(settings: RankingSettings) -> Path:
+    if settings.data_dir is None:
+        raise CascadeError(f"data {settings.data!r} must be told where it lies; pass --data-dir DIR")
+    return settings.data_dir
+
+
+def _folds(settings: RankingSettings, tables: PreparedTables) -> Sequence[int]:
+    every = range(1, len(tables.folds) + 1)
+    chosen = settings.folds or tuple(every)
+    wrong = [number for number in chosen if number not in every]
+    if wrong:
+        raise CascadeError(f"{tables.name} has folds 1 to {len(tables.folds)}, got {wrong[0]}; pass --fold with these")
+    return chosen
+
+
+def _fold(tables: PreparedTables, number: int) -> FoldData:
+    fold, columns = tables.folds[number - 1], tables.meta["columns"]
+    train, validation, test = (tables.open(path).read() for path in (fold.train, fold.validation, fold.test))
+    return FoldData(number, train, validation, test, tuple(columns["numeric"]), tuple(columns["categorical"]))
+
+
+def _rules(settings: RankingSettings) -> list[KeepRule]:
+    return [*(TopShare(share) for share in settings.keep), TopK(settings.final_k)]
+
+
+def _renamed(run: Any, fold: int) -> Any:
+    """A result or scores whose query ids say the fold."""
+    return replace(run, frame=of_fold(run.frame, fold))
+
+
+def _outcome(name: str, parts: Sequence[tuple[Trained, CascadeResult, AllScores]]) -> Outcome:
+    result = joined_results([result for _, result, _ in parts])
+    scores = joined_scores([scores for _, _, scores in parts])
+    relevant = relevant_pairs(scores.frame)
+    measured = evaluate(result.frame, None, MEASURES, without_relevant="skip")
+    joint = recall_by_query(result.frame, survived(result, len(result.stages) - 1), relevant)
+    return Outcome(name, parts[0][0], result, scores, measured, joint.select("qid", pl.col("recall").alias(JOINT)))
+
+
+def _report(
+    settings: RankingSettings,
+    tables: PreparedTables,
+    rules: Sequence[KeepRule],
+    outcomes: Sequence[Outcome],
+    training: Sequence[dict[str, Any]],
+    command: str,
+) -> Report:
+    entries = [_entry(outcome, rules, settings.final_k) for outcome in outcomes]
+    compared = _compared(outcomes)
+    first = outcomes[0].result.frame
+    neural = [entry for entry in entries if "cost_unit" not in entry]
+    report: dict[str, Any] = {
+        "schema": 1,
+        "command": command,
+        "seed": settings.seed,
+        "versions": versions(),
+        "machine": machine(),
+        "data": {
+            "name": tables.name,
+            "fingerprint": tables.meta["fingerprint"],
+            "candidates": len(first),
+            "queries": first["qid"].n_unique(),
+            "folds": list(_folds(settings, tables)),
+            "made": tables.meta["made"],
+        },
+        "flops_convention": CONVENTION,
+        "protocols": {
+            "ranking": {
+                "systems": entries,
+                "tables": [_quality_table(entries), *([_comparison_table(compared)] if len(compared) else [])],
+                "curves": [_frontier_curve(outcomes, settings.final_k)],
+            }
+        },
+        "comparisons": compared.to_dicts() if len(compared) else [],
+        "training": list(training),
+    }
+    if neural:
+        report["full_pass_flops"] = max(stage["flops"] for entry in neural for stage in entry["stages"])
+    return validate_report(report)
+
+
+def _entry(outcome: Outcome, rules: Sequence[KeepRule], k: int) -> dict[str, Any]:
+    """One system's entry: the contract's fields, the measures, how far its stages agree."""
+    relevant = relevant_pairs(outcome.scores.frame)
+    alone = outcome.scores.alone(rules)
+    ranks = StageRanks.of(outcome.scores)
+    entry = system_report(outcome.name, outcome.result, alone, relevant)
+    hits = hit_rate(ranks, outcome.result, alone.kept, k)
+    entry["measures"] = {**outcome.measured.means, JOINT: entry["mean_recall_by_query"]}
+    entry["measured_queries"] = outcome.measured.averaged[MEASURES[0]]
+    entry["kendall_tau"] = [list(row) for row in agreement(ranks).mean]
+    entry["hit_rate"] = {f"HR@{k}": hits.to_dicts()}
+    if outcome.trained.cost_unit != "FLOPs":
+        entry["cost_unit"] = outcome.trained.cost_unit
+    if outcome.trained.note:
+        entry["note"] = outcome.trained.note
+    return entry
+
+
+def _compared(outcomes: Sequence[Outcome]) -> pl.DataFrame:
+    """Paired tests of every system against the first, over the queries with something relevant."""
+    if len(outcomes) < 2:
+        return pl.DataFrame()
+    per_query = {each.name: each.measured.per_query.join(each.joint, on="qid", how="left") for each in outcomes}
+    return compare_systems(per_query, [*MEASURES[:1], JOINT], baseline=outcomes[0].name)
+
+
+def _quality_table(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rows = []
+    for entry in entries:
+        last = len(entry["stages"]) - 1
+        tau = entry["kendall_tau"][0][last]
+        inclusion = [share for i, row in enumerate(entry["inclusion"]["matrix"]) for share in row[:i]]
+        lowest = min((share for share in inclusion if share is not None), default=None)
+        numbers = [*entry["measures"].values(), lowest, tau]
+        rows.append([entry["name"], *(MISSING if value is None else f"{value:.4f}" for value in numbers)])
+    names = ["nDCG@10" if name == MEASURES[0] else name for name in entries[0]["measures"]]
+    return {
+        "title": "Quality",
+        "text": f"Means over the {entries[0]['measured_queries']:,} test queries with a relevant candidate; nDCG with "
+        "gain 2^label - 1 over the cascade's whole ranking; joint recall: relevant candidates in the final cut; "
+        "lowest inclusion over the pairs of stages; Kendall's tau-b between the first stage's scores and the last's.",
+        "columns": ["system", *names, "lowest inclusion", "tau first, last"],
+        "rows": rows,
+    }
+
+
+def _comparison_table(compared: pl.DataFrame) -> dict[str, Any]:
+    rows = [
+        [
+            "nDCG@10" if row["measure"] == MEASURES[0] else row["measure"],
+            f"{row['system']} - {row['baseline']}",
+            f"{row['difference']:+.4f}",
+            f"{row['low']:+.4f} to {row['high']:+.4f}",
+            f"{row['wins']} / {row['ties']} / {row['losses']}",
+            f"{row['p_holm']:.4f}",
+        ]
+        for row in compared.to_dicts()
+    ]
+    return {
+        "title": "Differences, query by query",
+        "text": "Mean difference with its 95% bootstrap interval; queries won, tied, lost; two-sided permutation test, "
+        "p corrected over all rows (Holm).",
+        "columns": ["measure", "difference", "mean", "95% interval", "won / tied / lost", "p (Holm)"],
+        "rows": rows,
+    }
+
+
+def _frontier_curve(outcomes: Sequence[Outcome], k: int) -> dict[str, Any]:
+    """Joint recall against cost of each neural system, with cutoffs chosen on the very queries shown."""
+    series = []
+    for outcome in outcomes:
+        if outcome.trained.cost_unit != "FLOPs":
+            continue
+        frame = outcome.scores.frame
+        names = [f"score_{stage}" for stage in range(len(outcome.scores.stages))]
+        scored = Scored(
+            frame["qid"].to_numpy(),
+            frame["docid"].to_numpy(),
+            frame["label"].to_numpy(),
+            frame.select(names).to_numpy().T,
+        )
+        steps = outcome.trained.increments
+        costs = StageCosts(
+            tuple(info.flops for info in outcome.scores.stages), None if steps is None else tuple(map(tuple, steps))
+        )
+        best = pareto_frontier(scored, costs, final_k=k, levels=CURVE_LEVELS).frame()
+        series.append({"name": outcome.name, "x": best["cost"].to_list(), "y": best["recall"].to_list()})
+    return {
+        "title": "Joint recall against cost",
+        "text": "What each system could reach with top-k cutoffs chosen for these very queries: an upper bound, for "
+        "the shape; plan on validation for cutoffs that hold.",
+        "x": "FLOPs per query",
+        "y": f"joint recall in the top {k}",
+        "series": series,
+    }

@@ -1,0 +1,40 @@
+"""What `simulate ranking` is asked to do."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slicing import RankerSettings
+
+SYSTEMS = ("sliced-nested", "separate", "linear-first", "trees-prefix", "trees-separate")
+"""The systems that `simulate ranking` can run, in the order of the report."""
+
+
+@dataclass(frozen=True)
+class RankingSettings:
+    """One run of the ranking simulation.
+
+    Attributes:
+        out: folder of the report, the models and the checkpoints.
+        data: ``synthetic``, ``mq2008``, ``movielens``, or ``prepared`` for a folder that ``slicerank data`` wrote.
+        data_dir: folder of the originals, or the prepared folder; synthetic needs none.
+        folds: numbers of the folds to run, from 1; None runs all.
+        keep: what each stage but the last keeps, as shares in (0, 1] of the candidates a query began with.
+        final_k: what the last stage keeps.
+        systems: which of :data:`SYSTEMS`.
+        ranker: how the neural rankers are built and trained; its rates are the stages.
+        trees: boosting iterations at most; stages use the rates' shares of them.
+        seed: of everything.
+        resume: go on from the checkpoints in ``out``.
+    """
+
+    out: Path
+    data: str = "synthetic"
+    data_dir: Path | None = None
+    folds: tuple[int, ...] | None = None
+    keep: tuple[float, ...] = (0.6, 0.4, 0.25)
+    final_k: int = 10
+    systems: tuple[str, ...] = SYSTEMS
+    ranker: RankerSettings = field(default_factory=RankerSettings)
+    trees: int = 300
+    seed: int = 0
+    resume: bool = False

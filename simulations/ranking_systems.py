@@ -1,0 +1,234 @@
+"""The systems that `simulate ranking` compares, trained on one fold: each a scorer of the same number of stages."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cascade import (
+    CallableScorer,
+    CascadeError,
+    Scorer,
+    StageInfo,
+    TreePrefixScorer,
+    estimator_function,
+    feature_matrix,
+)
+from simulations.ranking_settings import RankingSettings
+from simulations.tables import RankerScorer, SeparateRankers, columns_of, stage_infos
+from slicing import Ranker, RankerSettings, TrainResult, fit_ranker
+from slicing.progress import Progress
+
+TREE_UNIT = "visits"
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """The labelled tables of one fold and the roles of their columns."""
+
+    number: int
+    train: pl.DataFrame
+    validation: pl.DataFrame
+    test: pl.DataFrame
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A system of one fold.
+
+    Attributes:
+        scorer: its stages.
+        cost_unit: what the stages' ``flops`` count.
+        note: what a reader must know of it.
+        increments: ``[j][k]``, the cost per candidate from stage j to stage k; None where nothing is reused.
+        training: of its neural rankers, by name: the run and the rates its figures belong to.
+    """
+
+    scorer: Scorer
+    cost_unit: str = "FLOPs"
+    note: str = ""
+    increments: list[list[float]] | None = None
+    training: Mapping[str, tuple[TrainResult, Sequence[float]]] | None = None
+
+
+class Fitter:
+    """Trains the systems of one fold; what two of them share is trained once."""
+
+    def __init__(self, settings: RankingSettings, fold: FoldData, progress: Progress | None) -> None:
+        self.settings, self.fold, self.progress = settings, fold, progress
+        self._rankers: dict[str, tuple[Ranker, TrainResult]] = {}
+
+    def fit(self, system: str) -> Trained:
+        """Train one system.
+
+        Raises:
+            ValueError: in one line, for data that it can't be trained on.
+        """
+        makers: dict[str, Callable[[], Trained]] = {
+            "sliced-nested": self._nested,
+            "separate": self._separate,
+            "linear-first": self._linear_first,
+            "trees-prefix": self._trees_prefix,
+            "trees-separate": self._trees_separate,
+        }
+        return makers[system]()
+
+    def _nested(self) -> Trained:
+        ranker, result = self._ranker("sliced-nested", self.settings.ranker)
+        steps = [[float(ranker.flops(b, a)) if b > a else 0.0 for b in ranker.rates] for a in ranker.rates]
+        return Trained(RankerScorer(ranker), increments=steps, training={"sliced-nested": (result, ranker.rates)})
+
+    def _alone(self, rate: float) -> tuple[Ranker, TrainResult]:
+        """A ranker of a stage's width, trained by itself."""
+        whole = self.settings.ranker
+        narrow = replace(
+            whole,
+            rates=(1.0,),
+            hidden=tuple(round(units * rate) for units in whole.hidden),
+            embedding=max(1, round(whole.embedding * rate)),
+            weights=None,
+            distill=0.0,
+            survival=0.0,
+            keep=None,
+        )
+        return self._ranker(f"separate-{rate:g}", narrow)
+
+    def _separate(self) -> Trained:
+        rates = self.settings.ranker.rates
+        fitted = {rate: self._alone(rate) for rate in rates}
+        results = {f"separate-{rate:g}": (result, (rate,)) for rate, (_, result) in fitted.items()}
+        return Trained(SeparateRankers([ranker for ranker, _ in fitted.values()], rates), training=results)
+
+    def _linear_first(self) -> Trained:
+        fold = self.fold
+        linear = _linear(fold)
+        numeric = list(fold.numeric)
+        functions: list[Callable[[pl.DataFrame], NDArray[Any]]] = [estimator_function(linear, numeric)]
+        infos = [StageInfo(None, len(numeric) + 1, float(len(numeric)))]
+        for rate in self.settings.ranker.rates[1:]:
+            ranker, _ = self._alone(rate)
+            functions.append(partial(_full_scores, ranker))
+            info = stage_infos(ranker)[-1]
+            infos.append(StageInfo(rate, info.params, info.flops))
+        return Trained(CallableScorer(functions, infos), note="a ridge regression, then the separate networks")
+
+    def _trees_prefix(self) -> Trained:
+        booster = self._booster(self.settings.trees, "trees")
+        last = booster.best_iteration or booster.current_iteration()
+        counts = _rising([max(1, round(rate * last)) for rate in self.settings.ranker.rates], last)
+        steps = [[float(b - a) if b > a else 0.0 for b in counts] for a in counts]
+        note = "LightGBM lambdarank, one model by prefix of its trees; ids are not among its features"
+        return Trained(TreePrefixScorer(booster, counts, list(self.fold.numeric)), TREE_UNIT, note, steps)
+
+    def _trees_separate(self) -> Trained:
+        functions, infos = [], []
+        for rate in self.settings.ranker.rates:
+            booster = self._booster(max(1, round(rate * self.settings.trees)), f"trees-{rate:g}")
+            count = booster.best_iteration or booster.current_iteration()
+            functions.append(partial(_tree_scores, booster, count, list(self.fold.numeric)))
+            params = TreePrefixScorer(booster, [count], list(self.fold.numeric)).params_held
+            infos.append(StageInfo(None, params, float(count)))
+        note = "LightGBM lambdarank, a model of its own per stage; ids are not among its features"
+        return Trained(CallableScorer(functions, infos), TREE_UNIT, note)
+
+    def _ranker(self, name: str, settings: RankerSettings) -> tuple[Ranker, TrainResult]:
+        if name in self._rankers:
+            return self._rankers[name]
+        fold = self.fold
+        names = [*fold.numeric, *fold.categorical]
+        folder = self.settings.out / "checkpoints" / f"fold{fold.number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._rankers[name] = fit_ranker(
+            *_labelled(fold.train, names),
+            _labelled(fold.validation, names),
+            replace(settings, categorical=fold.categorical, seed=self.settings.seed),
+            checkpoint=folder / f"{name}.safetensors",
+            resume=self.settings.resume,
+            progress=self.progress,
+        )
+        models = _made(self.settings.out / "models" / f"fold{fold.number}")
+        self._rankers[name][0].save(models / f"{name}.safetensors")
+        return self._rankers[name]
+
+    def _booster(self, rounds: int, name: str) -> Any:
+        import lightgbm
+
+        train, validation = self._groups(self.fold.train), self._groups(self.fold.validation)
+        parameters = {
+            "objective": "lambdarank",
+            "metric": "ndcg",
+            "eval_at": [self.settings.final_k],
+            "learning_rate": 0.05,
+            "num_leaves": 31,
+            "seed": self.settings.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+        return lightgbm.train(
+            parameters,
+            train,
+            num_boost_round=rounds,
+            valid_sets=[validation],
+            callbacks=[lightgbm.early_stopping(50, verbose=False)],
+        )
+
+    def _groups(self, frame: pl.DataFrame) -> Any:
+        import lightgbm
+
+        frame = frame.sort("qid", maintain_order=True)
+        sizes = frame.group_by("qid", maintain_order=True).len()["len"].to_numpy()
+        features = feature_matrix(frame, list(self.fold.numeric))
+        return lightgbm.Dataset(features, frame["label"].to_numpy(), group=sizes, free_raw_data=False)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _labelled(frame: pl.DataFrame, names: Sequence[str]) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any]]:
+    return columns_of(frame, names), frame["label"].to_numpy(), frame["qid"].to_numpy()
+
+
+def _linear(fold: FoldData) -> Any:
+    """Ridge regression on the labels: missing values imputed, features standardised."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if not fold.numeric:
+        raise CascadeError("linear-first needs numeric features, the data has none; leave it out with --system")
+    model = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), Ridge(alpha=1.0))
+    return model.fit(feature_matrix(fold.train, list(fold.numeric)), fold.train["label"].to_numpy())
+
+
+def _full_scores(ranker: Ranker, candidates: pl.DataFrame) -> NDArray[Any]:
+    return ranker.scores(columns_of(candidates, ranker.columns))[-1]
+
+
+def _tree_scores(booster: Any, count: int, features: Sequence[str], candidates: pl.DataFrame) -> NDArray[Any]:
+    if not len(candidates):
+        return np.zeros(0)
+    return booster.predict(feature_matrix(candidates, features), num_iteration=count, raw_score=True)
+
+
+def _rising(counts: Sequence[int], last: int) -> list[int]:
+    """Strictly rising counts that end in `last`: a small booster has few trees to share out."""
+    if last < len(counts):
+        raise CascadeError(
+            f"{len(counts)} stages need at least {len(counts)} trees, early stopping left {last}; use fewer rates"
+        )
+    rising: list[int] = []
+    for k, count in enumerate(counts):
+        room = last - (len(counts) - 1 - k)  # for the stages to come
+        rising.append(min(max(count, rising[-1] + 1 if rising else 1), room))
+    return [*rising[:-1], last]

@@ -1,0 +1,312 @@
+"""The commands of ranking on tables: they parse, call and print. Heavy packages are imported inside them."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from simulations.command_line import (
+    budgets,
+    column_names,
+    command_text,
+    cutoffs,
+    final_k,
+    one_line_errors,
+    rates,
+    sizes,
+)
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path)
+
+
+@click.group()
+def data() -> None:
+    """Prepare candidate tables: folds of Parquet files from the originals, or made-up ones.
+
+    \b
+    Example:
+      slicerank data mq2008 DIR --out tables/mq2008
+    """
+
+
+@data.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
+@one_line_errors
+def mq2008(folder: Path, out: Path) -> None:
+    """MQ2008 with its five official folds, from FOLDER with S1.txt to S5.txt.
+
+    \b
+    Example:
+      slicerank data mq2008 MQ2008 --out tables/mq2008
+    """
+    from data import prepare_mq2008
+
+    _prepared(prepare_mq2008(folder, out), out)
+
+
+@data.command()
+@click.argument("source", type=_FOLDER, required=False)
+@click.option("--train", type=_FILE, help="Training file, instead of SOURCE; with --validation and --test.")
+@click.option("--validation", type=_FILE, help="Validation file.")
+@click.option("--test", type=_FILE, help="Test file.")
+@click.option("--groups", is_flag=True, help="The files have no qid:, but LightGBM's group sizes beside, FILE.query.")
+@click.option("--name", help="What reports call it [default: the folder's name].")
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
+@one_line_errors
+def letor(source: Path | None, groups: bool, name: str | None, out: Path, **files: Path | None) -> None:
+    """Any collection in LETOR's text format: SOURCE with Fold1, ... or with train, vali and test; or three files.
+
+    \b
+    Examples:
+      slicerank data letor MSLR-WEB10K --out tables/mslr
+      slicerank data letor --train rank.train --validation rank.vali --test rank.test --groups --out tables/mine
+    """
+    from data import prepare_letor
+
+    named = {part: path for part, path in files.items() if path is not None}
+    if (source is None) == (not named):
+        raise click.UsageError("letor takes either SOURCE or --train, --validation and --test; name one of the two")
+    sizes = {part: path.with_name(f"{path.name}.query") for part, path in named.items()} if groups else None
+    _prepared(prepare_letor(named if source is None else source, out, name=name, groups=sizes), out)
+
+
+@data.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--negatives", type=int, default=100, show_default=True, help="Sampled for each query.")
+@click.option("--relevant", type=float, default=4.0, show_default=True, help="Least rating of a relevant item.")
+@click.option("--period-days", type=int, default=1, show_default=True, help="A query is a user in so many days.")
+@click.option("--min-history", type=int, default=1, show_default=True, help="Ratings a user must have before.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the negatives.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
+@one_line_errors
+def movielens(folder: Path, out: Path, **options: Any) -> None:
+    """MovieLens split by time, with sampled negatives, from FOLDER with ratings.csv and movies.csv.
+
+    \b
+    Example:
+      slicerank data movielens ml-latest-small --out tables/movielens
+    """
+    from data import prepare_movielens
+
+    _prepared(prepare_movielens(folder, out, **options), out)
+
+
+@data.command()
+@click.option("--queries", type=int, default=1000, show_default=True)
+@click.option("--candidates", type=int, default=100, show_default=True, help="Of each query.")
+@click.option("--features", type=int, default=46, show_default=True)
+@click.option("--noise", type=float, default=0.5, show_default=True, help="What hides the ideal score.")
+@click.option("--curved", type=float, default=0.5, show_default=True, help="Share of it that is not linear.")
+@click.option("--first-query", type=int, default=0, show_default=True, help="Others are fresh queries of the teacher.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the teacher and its candidates.")
+@click.option("--out", type=_FILE, required=True, help="Table to write: .parquet, .csv or .svmlight.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@one_line_errors
+def synthetic(out: Path, quiet: bool, **options: Any) -> None:
+    """A made-up table of any size whose ideal ranking is known (column `ideal`).
+
+    \b
+    Example:
+      slicerank data synthetic --queries 10000 --candidates 1000 --out big.parquet
+    """
+    from simulations.synthetic_files import write_synthetic
+    from slicing.progress import default_progress
+
+    rows = write_synthetic(out, default_progress(quiet), **options)
+    click.echo(f"{rows:,} candidates of {options['queries']:,} queries in {out}")
+
+
+def _prepared(prepared: Any, out: Path) -> None:
+    from rich.console import Console
+
+    from simulations.ranker_terminal import show_prepared
+
+    show_prepared(prepared, out, Console())
+
+
+@click.command()
+@click.argument("table", type=_FILE)
+@click.option("--validation", type=_FILE, help="Labelled table [default: whole queries out of TABLE].")
+@click.option("--share", type=float, default=0.2, show_default=True, help="Of TABLE's queries, without --validation.")
+@click.option("--features", callback=column_names, help="Numeric columns [default: all but keys and results].")
+@click.option("--categorical", callback=column_names, help="Columns of ids, each with an embedding.")
+@click.option("--rates", callback=rates, default="0.125,0.25,0.5,1.0", show_default=True, help="Slice rates.")
+@click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
+@click.option("--embedding", type=int, default=16, show_default=True, help="Columns of an id's embedding.")
+@click.option("--connectivity", type=click.Choice(["nested", "dense"]), default="nested", show_default=True)
+@click.option(
+    "--transform",
+    type=click.Choice(["quantile", "normal", "standard"]),
+    default="quantile",
+    show_default=True,
+    help="Of the numeric features, fitted on the training queries.",
+)
+@click.option("--loss", type=click.Choice(["listwise", "lambda", "bce", "mse"]), default="listwise", show_default=True)
+@click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation from the widest.")
+@click.option("--survival", type=float, default=0.0, show_default=True, help="Weight of the joint-survival loss.")
+@click.option("--keep", callback=budgets, help="Each rate's budget under --survival, such as 0.6,0.4,0.25,10.")
+@click.option("--epochs", type=int, default=30, show_default=True, help="Passes over the queries, at most.")
+@click.option("--patience", type=int, default=10, show_default=True, help="Epochs without a better one, then stop.")
+@click.option("--batch-rows", type=int, default=512, show_default=True, help="Candidates in a step, about.")
+@click.option("--dropout", type=float, default=0.2, show_default=True)
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak, of AdamW.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of split, weights and order.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@one_line_errors
+def train(
+    table: Path,
+    validation: Path | None,
+    share: float,
+    features: tuple[str, ...] | None,
+    categorical: tuple[str, ...] | None,
+    resume: bool,
+    out: Path,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a ranker that scores at every rate, on the labelled candidates of TABLE.
+
+    Writes model.safetensors and train.json into --out. A table that `slicerank data` prepared brings the roles of its
+    columns along.
+
+    \b
+    Examples:
+      slicerank train train.parquet --validation validation.parquet --out model
+      slicerank train clicks.parquet --categorical user,item --loss lambda --out model
+    """
+    from rich.console import Console
+
+    from simulations.ranker_files import Columns
+    from simulations.ranker_terminal import show_trained
+    from simulations.ranker_training import TrainRequest, train_ranker
+    from slicing import RankerSettings
+    from slicing.progress import default_progress
+
+    settings = RankerSettings(**options)
+    request = TrainRequest(table, out, validation, Columns(features, categorical), share, settings, resume)
+    show_trained(train_ranker(request, command_text(), default_progress(quiet)), settings, Console())
+
+
+@click.command()
+@click.argument("model", type=_FILE)
+@click.argument("table", type=_FILE)
+@click.option("--recall", type=float, help="Goal: least cost with this mean recall in the final cut.")
+@click.option("--confidence", type=float, help="Promise the recall of fresh queries, with this confidence.")
+@click.option("--cost", help="Goal: the best --metric within this mean cost per query; 25% is of the full network's.")
+@click.option("--metric", type=click.Choice(["recall", "ndcg"]), default="recall", show_default=True)
+@click.option("--final-k", callback=final_k, default="10", show_default=True, help="Kept in the end; or all.")
+@click.option(
+    "--kinds",
+    type=click.Choice(["top-k", "share", "score"]),
+    default="top-k",
+    show_default=True,
+    help="Of cutoffs before the last.",
+)
+@click.option("--unit", type=click.Choice(["flops", "ms"]), default="flops", show_default=True, help="Of the cost.")
+@click.option("--relevant", type=float, default=1.0, show_default=True, help="Least label that is relevant.")
+@click.option(
+    "--last",
+    type=click.Choice(["full", "any"]),
+    default="full",
+    show_default=True,
+    help="Whether the cascade must end with the full network or may end earlier.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the promise's split.")
+@click.option("--out", type=_FILE, default=Path("cascade.toml"), show_default=True, help="Cascade file to write.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@one_line_errors
+def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options: Any) -> None:
+    """Which rates to use and where to cut, for MODEL on the labelled TABLE, which it was not trained on.
+
+    Writes a cascade file for `slicerank run`, and beside it, as .csv and .png, every cascade that no other beats.
+
+    \b
+    Examples:
+      slicerank plan model validation.parquet --recall 0.98 --confidence 0.95 --out cascade.toml
+      slicerank plan model validation.parquet --cost 25% --metric ndcg --unit ms
+    """
+    from rich.console import Console
+
+    from simulations.ranker_planning import PlanRequest, plan_cascade
+    from simulations.ranker_terminal import show_plan
+    from slicing.progress import default_progress
+
+    kind: Any = kinds.replace("-", "_")
+    request = PlanRequest(model, table, out, kinds=kind, **options)
+    show_plan(plan_cascade(request, default_progress(quiet)), Console())
+
+
+@click.command()
+@click.argument("cascade_file", metavar="CASCADE.TOML", type=_FILE)
+@click.argument("table", type=_FILE)
+@click.option("--out", type=_FILE, required=True, help="Ranking to write: .parquet, or .trec or .run for TREC.")
+@click.option(
+    "--cutoff",
+    "columns",
+    multiple=True,
+    callback=cutoffs,
+    help="RATE=COLUMN: keep as many as the query's COLUMN says at that stage; null keeps to the file. Repeatable.",
+)
+@click.option("--rows", type=click.IntRange(min=1), default=200_000, show_default=True, help="Held at a time.")
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same input stopped.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@one_line_errors
+def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any) -> None:
+    """Rank the candidates of TABLE with the planned cascade, whatever its length, and write the ranking.
+
+    \b
+    Examples:
+      slicerank run cascade.toml candidates.parquet --out ranking.parquet
+      slicerank run cascade.toml candidates.parquet --cutoff 0.5=budget --out ranking.run
+    """
+    from rich.console import Console
+
+    from simulations.ranker_run import RunRequest, run_cascade
+    from simulations.ranker_terminal import show_run
+    from slicing.progress import default_progress
+
+    show_run(run_cascade(RunRequest(cascade_file, table, out, **options), default_progress(quiet)), Console())
+
+
+@click.command()
+@click.argument("files", metavar="RESULT... TABLE_OR_QRELS", nargs=-1, required=True, type=_FILE)
+@click.option("--measure", "measures", multiple=True, help="Repeatable [default: nDCG@10, RR, R@10].")
+@click.option("--rel", type=float, default=1.0, show_default=True, help="Least label that is relevant.")
+@click.option(
+    "--without-relevant",
+    type=click.Choice(["zero", "skip"]),
+    default="zero",
+    show_default=True,
+    help="Queries with nothing relevant.",
+)
+@click.option("--by", type=click.Choice(["rank", "score"]), help="What orders a result [default: rank if there].")
+@click.option("--ties", type=click.Choice(["docid", "trec_eval"]), default="docid", show_default=True)
+@click.option("--baseline", help="Compare the others with this result only, by its name.")
+@click.option("--test", type=click.Choice(["permutation", "t", "wilcoxon"]), default="permutation", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the permutations.")
+@click.option("--out", type=_FILE, help="Write the numbers: .json or .csv.")
+@one_line_errors
+def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any) -> None:
+    """Measure rankings against labels; several are compared by paired tests with Holm's correction.
+
+    \b
+    Examples:
+      slicerank evaluate ranking.parquet test.parquet --measure nDCG@10 --measure RR
+      slicerank evaluate ours.run theirs.run judgements.qrels --out numbers.json
+    """
+    from rich.console import Console
+
+    from simulations.evaluation import MEASURES, EvaluateRequest, evaluate_files
+    from simulations.ranker_terminal import show_evaluation
+
+    request = EvaluateRequest(files[:-1], files[-1], measures or MEASURES, **options)
+    show_evaluation(evaluate_files(request), Console())
+
+
+COMMANDS = (data, train, plan, run, evaluate)

@@ -1,0 +1,117 @@
+"""Candidate tables for rankers: a frame's columns as arrays, and rankers as stage scorers of the cascade engine."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cascade import CascadeError, StageInfo, StageScores
+from slicing import IncrementalScorer, Ranker, Session, parameter_count
+from slicing.incremental import Reuse
+
+
+def columns_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+    """Columns as (N,) arrays; a numeric null becomes NaN, which a ranker reads as missing.
+
+    Raises:
+        CascadeError: when a column is missing.
+    """
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise CascadeError(f"unable to find column {missing[0]!r}, which the ranker reads; columns: {frame.columns}")
+    return {name: _array(frame[name]) for name in names}
+
+
+def _array(column: pl.Series) -> NDArray[np.generic]:
+    if column.dtype.is_integer() and not column.null_count():
+        return column.to_numpy()
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        return column.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    return column.to_numpy()
+
+
+def stage_infos(ranker: Ranker) -> tuple[StageInfo, ...]:
+    """What each rate of a ranker costs from scratch."""
+    return tuple(StageInfo(rate, parameter_count(ranker.network, rate), ranker.flops(rate)) for rate in ranker.rates)
+
+
+class RankerScorer:
+    """A sliced ranker, a stage per rate; a later stage widens what an earlier one has computed.
+
+    Args:
+        ranker: in eval mode.
+        reuse: as in :class:`slicing.IncrementalScorer`.
+    """
+
+    def __init__(self, ranker: Ranker, reuse: Reuse = "auto") -> None:
+        self.stages = stage_infos(ranker)
+        self.params_held = self.stages[-1].params
+        self._ranker = ranker
+        self._scorer = IncrementalScorer(ranker.network, reuse=reuse)
+
+    def start(self, candidates: pl.DataFrame) -> "_RankerSession":
+        """A session over the candidates' features."""
+        inputs = self._ranker.inputs(columns_of(candidates, self._ranker.columns))
+        return _RankerSession(self._scorer.start(*inputs), self._ranker.rates)
+
+
+class _RankerSession:
+    def __init__(self, session: Session, rates: Sequence[float]) -> None:
+        self._session, self._rates = session, rates
+
+    def score(self, stage: int) -> StageScores:
+        values = self._session.widen(self._rates[stage])
+        return StageScores(values[:, 0].float().numpy(), self._session.flops, self._session.mode)
+
+    def keep(self, survivors: NDArray[np.int64]) -> None:
+        self._session.select(torch.from_numpy(survivors))
+
+
+class SeparateRankers:
+    """One ranker of its own per stage, over the same features: the usual cascade.
+
+    Args:
+        rankers: cheapest first, each run at its full width, all fitted on the same columns.
+        rates: of the sliced network whose widths they have, for the report.
+    """
+
+    def __init__(self, rankers: Sequence[Ranker], rates: Sequence[float]) -> None:
+        infos = [stage_infos(ranker)[-1] for ranker in rankers]
+        self.stages = tuple(StageInfo(rate, info.params, info.flops) for rate, info in zip(rates, infos, strict=True))
+        self.params_held = sum(info.params for info in infos)
+        self.rankers = tuple(rankers)
+        self._scorers = [IncrementalScorer(ranker.network, reuse="never") for ranker in rankers]
+
+    def start(self, candidates: pl.DataFrame) -> "_SeparateSession":
+        """A session over the candidates' features, transformed once: every ranker's transform is the same."""
+        first = self.rankers[0]
+        return _SeparateSession(self._scorers, self.stages, first.inputs(columns_of(candidates, first.columns)))
+
+
+class _SeparateSession:
+    def __init__(
+        self, scorers: Sequence[IncrementalScorer], stages: Sequence[StageInfo], inputs: Sequence[Tensor]
+    ) -> None:
+        self._scorers, self._stages, self._inputs = scorers, stages, tuple(inputs)
+
+    def score(self, stage: int) -> StageScores:
+        values = self._scorers[stage].start(*self._inputs).widen(1.0)
+        return StageScores(values[:, 0].float().numpy(), self._stages[stage].flops, "fresh")
+
+    def keep(self, survivors: NDArray[np.int64]) -> None:
+        rows = torch.from_numpy(survivors)
+        self._inputs = tuple(x[rows] for x in self._inputs)
+
+
+def increments(ranker: Ranker) -> list[list[float]]:
+    """``[j][k]``: multiply-adds per candidate from rate j to rate k; 0 where k does not lie above j."""
+    rates = ranker.rates
+    return [[float(ranker.flops(to, start)) if to > start else 0.0 for to in rates] for start in rates]
+
+
+def ranker_arrays(frame: pl.DataFrame, names: Sequence[str]) -> tuple[Mapping[str, NDArray[np.generic]], ...]:
+    """Features, labels and query ids of a labelled table, as :func:`slicing.fit_ranker` takes them."""
+    return columns_of(frame, names), frame["label"].to_numpy(), frame["qid"].to_numpy()  # type: ignore[return-value]

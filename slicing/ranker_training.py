@@ -1,0 +1,245 @@
+"""From labelled candidate tables to a trained ranker, in one call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slicing.errors import SlicingError
+from slicing.features import FeatureTransform, TransformKind
+from slicing.layers import Connectivity, SlicedEmbedding
+from slicing.losses import Criterion
+from slicing.models.ranker import input_shapes, ranker_module
+from slicing.ndcg import ndcg
+from slicing.network import SlicedNetwork
+from slicing.progress import Progress
+from slicing.query_batches import QueryBatches, query_order
+from slicing.ranker import Ranker, check_lengths, column, feature_names, stacked, width_of
+from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
+from slicing.schemes import Joint, Scheme, every_rate
+from slicing.survival import JointSurvival
+from slicing.trace import trace
+from slicing.train_config import Device, Precision, TrainConfig
+from slicing.training import TrainResult, train
+from slicing.vocabulary import Vocabulary
+
+Loss = Literal["lambda", "listwise", "bce", "mse"]
+Columns = Mapping[str, np.ndarray]
+
+_VALIDATED_ROWS = 16384  # rows scored together in validation
+
+
+@dataclass(frozen=True)
+class RankerSettings:
+    """How a ranker is built and trained. The defaults were chosen on the validation queries of MQ2008.
+
+    Args:
+        rates: rising slice rates in (0, 1], ending in 1.0.
+        categorical: columns of ids; every other column is numeric.
+        connectivity: ``nested`` (exact reuse) or ``dense``.
+        transform: of the numeric features, see :class:`~slicing.features.FeatureTransform`.
+        min_count: an id seen less often in training counts as unknown.
+        unknown_ids: share of the ids replaced by the unknown one in training, in [0, 1).
+        embedding: columns of each id's embedding.
+        hidden: units of each hidden layer.
+        residual: whether hidden layers of equal width add up.
+        dropout: share of hidden units dropped in training, in [0, 1).
+        loss: ``lambda`` (nDCG@k), ``listwise``, ``bce`` (relevant from label 1) or ``mse``.
+        k: positions that count in ``lambda`` and in the validation figure, nDCG@k.
+        weights: of the rates' losses, narrowest first; None: see :class:`~slicing.schemes.Joint`.
+        distill: share of each narrower rate's loss that is distillation from the widest, in [0, 1].
+        survival: weight of the joint-survival loss, in [0, inf); 0 does without it.
+        keep: each rate's budget in the joint-survival loss, see :class:`~slicing.survival.JointSurvival`.
+        batch_rows: about how many rows a batch of whole queries holds.
+        epochs: at most.
+        patience: epochs without a better mean validation nDCG@k after which training stops; None: never.
+        learning_rate: the peak, of AdamW.
+        weight_decay: of AdamW.
+        precision: ``fp32`` or ``bf16``.
+        device: ``cpu`` or ``cuda``.
+        seed: of the initial weights and of training.
+    """
+
+    rates: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
+    categorical: tuple[str, ...] = ()
+    connectivity: Connectivity = "nested"
+    transform: TransformKind = "quantile"
+    min_count: int = 1
+    unknown_ids: float = 0.02
+    embedding: int = 16
+    hidden: tuple[int, ...] = (512, 512)
+    residual: bool = True
+    dropout: float = 0.2
+    loss: Loss = "listwise"
+    k: int = 10
+    weights: tuple[float, ...] | None = None
+    distill: float = 0.0
+    survival: float = 0.0
+    keep: tuple[float, ...] | None = None
+    batch_rows: int = 512
+    epochs: int = 30
+    patience: int | None = 10
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    precision: Precision = "fp32"
+    device: Device = "cpu"
+    seed: int = 0
+
+    def scheme(self) -> Scheme:
+        """What a training step does.
+
+        Raises:
+            SlicingError: for settings that make no scheme.
+        """
+        if self.loss not in get_args(Loss):
+            raise SlicingError(f"loss must be one of {list(get_args(Loss))}, got {self.loss!r}")
+        criteria: dict[str, Criterion] = {
+            "lambda": LambdaLoss(self.k),
+            "listwise": ListwiseSoftmax(),
+            "bce": PointwiseBCE(),
+            "mse": PointwiseMSE(),
+        }
+        joint = Joint(self.weights, self.distill, criteria[self.loss], ListDistillation())
+        if self.survival == 0:
+            if self.keep is not None:
+                raise SlicingError(f"keep={self.keep} has a meaning with survival above 0 alone; set both or neither")
+            return joint
+        if self.keep is None:
+            raise SlicingError(
+                f"survival={self.survival} needs keep, each rate's budget of candidates; try (0.6, 0.4, 0.25, 10)"
+            )
+        return JointSurvival(self.keep, self.survival, joint)
+
+
+def fit_ranker(
+    columns: Columns,
+    labels: np.ndarray,
+    qids: np.ndarray,
+    validation: tuple[Columns, np.ndarray, np.ndarray],
+    settings: RankerSettings | None = None,
+    *,
+    checkpoint: Path | str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Ranker, TrainResult]:
+    """Fit transform and vocabularies on the training split, train the network, keep its best epoch.
+
+    The best epoch is the one with the highest mean nDCG@k over rates and validation queries with a relevant candidate.
+    The result depends on the arguments alone on the CPU, bit for bit.
+
+    Args:
+        columns: features, numbers (N,) or (N, features) with NaN where missing, and the categorical ids (N,).
+        labels: (N,) relevance in [0, 31], above 0 relevant.
+        qids: (N,) whole numbers or strings, rows in any order.
+        validation: the same three of the validation split.
+        settings: None takes the defaults.
+        checkpoint, resume, progress: as :func:`slicing.train` takes them.
+
+    Raises:
+        SlicingError: for tables that do not fit together, labels out of range, values that the transform refuses, or a
+            split without a relevant candidate; and what :func:`slicing.train` raises.
+    """
+    settings = RankerSettings() if settings is None else settings
+    scheme = settings.scheme()
+    labels, qids = _checked("training", columns, labels, qids)
+    held = _checked("validation", validation[0], validation[1], validation[2])
+    ranker = _untrained(columns, settings)
+    batches = QueryBatches(ranker.inputs(columns), labels, qids, settings.batch_rows, settings.unknown_ids)
+    config = TrainConfig(
+        epochs=settings.epochs,
+        batch_size=batches.most_rows,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        precision=settings.precision,
+        device=settings.device,
+        seed=settings.seed,
+        optimizer="adamw",
+        patience=settings.patience,
+    )
+    result = train(
+        ranker.network,
+        scheme,
+        batches,
+        validate=_Validation(ranker.inputs(validation[0]), *held, settings.k),
+        config=config,
+        checkpoint=checkpoint,
+        resume=resume,
+        progress=progress,
+        steps_per_epoch=batches.steps,
+    )
+    ranker.network.to("cpu")
+    return ranker, result
+
+
+class _Validation:
+    """Mean nDCG@k at every rate."""
+
+    def __init__(self, inputs: tuple[Tensor, ...], labels: np.ndarray, qids: np.ndarray, k: int) -> None:
+        order, starts = query_order(qids)
+        queries = np.empty(len(order), dtype=np.int64)
+        queries[order] = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        self.inputs, self.k = inputs, k
+        self.labels, self.queries = torch.from_numpy(labels), torch.from_numpy(queries)
+
+    def __call__(self, model: nn.Module) -> list[float]:
+        device = next(model.parameters()).device
+        parts = []
+        for at in range(0, len(self.labels), _VALIDATED_ROWS):
+            rows = tuple(x[at : at + _VALIDATED_ROWS].to(device) for x in self.inputs)
+            parts.append(every_rate(model, rows)[:, :, 0].float().cpu())
+        scores = torch.cat(parts, dim=1)
+        return [float(ndcg(each, self.labels, self.queries, self.k).mean()) for each in scores]
+
+
+def _untrained(columns: Columns, settings: RankerSettings) -> Ranker:
+    """Transform and vocabularies fitted, the network freshly initialised."""
+    for name in settings.categorical:
+        column(columns, name)
+    numeric = {
+        name: width_of(name, np.asarray(values)) for name, values in columns.items() if name not in settings.categorical
+    }
+    transform = None
+    if numeric:
+        names = list(feature_names(numeric))
+        transform = FeatureTransform.fit(stacked(columns, numeric), settings.transform, names=names)
+    vocabularies = {name: Vocabulary.fit(column(columns, name), settings.min_count) for name in settings.categorical}
+    width = 0 if transform is None else transform.width
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        module = ranker_module(
+            width,
+            [vocabulary.rows for vocabulary in vocabularies.values()],
+            embedding=settings.embedding,
+            hidden=settings.hidden,
+            residual=settings.residual,
+            dropout=settings.dropout,
+        )
+        shapes = input_shapes(width, len(vocabularies))
+        spec, layers = trace(module, shapes if len(shapes) > 1 else shapes[0])
+        # Dense layers keep the sliced network's own start, each block by its fan-in; embeddings the module's.
+        network = SlicedNetwork(spec, settings.rates, settings.connectivity)
+    for name, layer in network.layer_modules():
+        if isinstance(layer, SlicedEmbedding):
+            layer.load_state_dict(layers[name].state_dict())
+    return Ranker(network, transform, numeric, vocabularies)
+
+
+def _checked(split: str, columns: Columns, labels: Any, qids: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and query ids of a split that can be trained or validated on."""
+    labels, qids = np.asarray(labels), np.asarray(qids)
+    if not columns:
+        raise SlicingError(f"the {split} split has no columns; a ranker needs features or ids to read")
+    if labels.ndim != 1 or qids.ndim != 1:
+        raise SlicingError(
+            f"labels and qids of the {split} split must have shape (N,), got {labels.shape} and {qids.shape}"
+        )
+    check_lengths({"labels": labels, "qids": qids, **{name: np.asarray(each) for name, each in columns.items()}})
+    if labels.dtype.kind not in "iufb" or not bool(np.all((labels >= 0) & (labels <= 31))):
+        raise SlicingError(f"labels of the {split} split must be numbers in [0, 31]; their gain is 2^label - 1")
+    if not bool((labels > 0).any()):
+        raise SlicingError(f"the {split} split of {len(labels)} rows has no label above 0: nothing to rank; check it")
+    return labels.astype(np.float32), qids

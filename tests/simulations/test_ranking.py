@@ -1,0 +1,116 @@
+"""The ranking simulation end to end on a small synthetic table, and what it refuses."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from cascade import Cascade, CascadeError, TopK, TopShare, check_scorer, score_all
+from cli import main
+from data import synthetic
+from simulations.ranking import simulate_ranking
+from simulations.ranking_folds import joined_results, joined_scores, of_fold
+from simulations.ranking_settings import SYSTEMS, RankingSettings
+from simulations.ranking_systems import Fitter, FoldData, _rising
+from slicing import RankerSettings
+
+SMALL = RankerSettings(rates=(0.25, 0.5, 1.0), hidden=(16, 16), epochs=2)
+KEEP = (0.5, 0.3)
+
+
+@pytest.fixture(scope="module")
+def fold():
+    parts = [
+        synthetic(40, 25, 6, first_query=first).drop("ideal").with_columns(group=pl.col("docid") % 5)
+        for first in (0, 100, 200)
+    ]
+    numeric = tuple(name for name in parts[0].columns if name.startswith("f"))
+    return FoldData(1, *parts, numeric, ("group",))
+
+
+@pytest.fixture(scope="module")
+def fitter(fold, tmp_path_factory):
+    out = tmp_path_factory.mktemp("ranking")
+    return Fitter(RankingSettings(out, keep=KEEP, ranker=SMALL, trees=30), fold, None)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_is_a_scorer_that_keeps_the_protocol(fitter, fold, system):
+    trained = fitter.fit(system)
+    assert len(trained.scorer.stages) == 3
+    check_scorer(lambda: trained.scorer, fold.test)
+
+
+def test_separate_rankers_have_the_nested_networks_widths_and_its_narrowest_cost(fitter):
+    nested, separate = fitter.fit("sliced-nested").scorer, fitter.fit("separate").scorer
+    assert [info.rate for info in separate.stages] == [0.25, 0.5, 1.0]
+    assert separate.stages[0].flops == nested.stages[0].flops
+    assert all(n.flops < s.flops for n, s in list(zip(nested.stages, separate.stages, strict=True))[1:])
+    assert separate.params_held == sum(info.params for info in separate.stages)
+
+
+def test_folds_joined_are_the_sum_of_the_folds(fitter, fold):
+    trained = fitter.fit("sliced-nested")
+    rules = [TopShare(0.5), TopShare(0.3), TopK(3)]
+    results = [Cascade(trained.scorer, rules).run(part) for part in (fold.test, fold.validation)]
+    scores = [score_all(trained.scorer, part) for part in (fold.test, fold.validation)]
+    named = [
+        type(result)(of_fold(result.frame, k), result.stages, result.seconds, result.params_held)
+        for k, result in enumerate(results)
+    ]
+    joined = joined_results(named)
+    assert len(joined.frame) == sum(len(result.frame) for result in results)
+    assert joined.frame["qid"].n_unique() == 80
+    for k, stage in enumerate(joined.stages):
+        assert stage.candidates_out == sum(result.stages[k].candidates_out for result in results)
+        assert stage.flops == results[0].stages[k].flops
+        assert stage.seconds == pytest.approx(sum(result.stages[k].seconds for result in results))
+    every = joined_scores([type(s)(of_fold(s.frame, k), s.stages) for k, s in enumerate(scores)])
+    assert every.frame.select("qid", "docid").equals(every.frame.select("qid", "docid").sort("qid", "docid"))
+
+
+def test_counts_of_trees_rise_strictly_and_end_in_the_last():
+    assert _rising([4, 8, 15, 30], 30) == [4, 8, 15, 30]
+    assert _rising([1, 1, 2, 4], 4) == [1, 2, 3, 4]
+    assert _rising([1, 2, 3, 6], 4) == [1, 2, 3, 4]
+    with pytest.raises(CascadeError, match="at least 4 trees, early stopping left 3"):
+        _rising([1, 1, 2, 3], 3)
+
+
+def test_the_command_writes_the_report_and_prints_the_tables(tmp_path):
+    arguments = ["simulate", "ranking", "--hidden", "16,16", "--rates", "0.5,1.0", "--keep", "0.5", "--epochs", "1"]
+    arguments += ["--trees", "10", "--quiet", "--out", str(tmp_path)]
+    ran = CliRunner().invoke(main, arguments)
+    assert ran.exit_code == 0, ran.output
+    assert "Differences, query by query" in ran.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    systems = report["protocols"]["ranking"]["systems"]
+    assert [system["name"] for system in systems] == list(SYSTEMS)
+    for system in systems:
+        assert system["stages"][0]["candidates_in"] == report["data"]["candidates"]
+        assert 0 < system["measures"]["joint recall"] < 1
+        assert ("cost_unit" in system) == system["name"].startswith("trees")
+    assert {row["baseline"] for row in report["comparisons"]} == {"sliced-nested"}
+    curve = report["protocols"]["ranking"]["curves"][0]["series"][0]
+    assert np.all(np.diff(curve["x"]) > 0)
+    assert np.all(np.diff(curve["y"]) > 0)
+    assert "Joint recall against cost" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "models" / "fold1" / "sliced-nested.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"keep": (0.5,)}, "a share for each stage but the last, 2 in all"),
+        ({"data": "mq2008"}, "pass --data-dir"),
+        ({"systems": ("none",)}, "systems must be some of"),
+        ({"folds": (3,)}, "has folds 1 to 1, got 3"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(tmp_path, change, words):
+    settings = {"keep": KEEP, "ranker": SMALL, **change}
+    with pytest.raises(CascadeError, match=words) as refused:
+        simulate_ranking(RankingSettings(tmp_path, **settings), "slicerank simulate ranking")
+    assert "\n" not in str(refused.value)
