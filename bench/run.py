@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import engine, networks, planner, ranking_metrics
+from bench import engine, networks, planner, ranking_metrics, table_run
 from slicing import SlicingError
 from slicing.files import atomic_path
 
@@ -21,6 +21,7 @@ CASES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "engine-overhead": (engine.engine_overhead, 7),
     "planner": (planner.planner_search, 3),
     "metrics-10m": (ranking_metrics.metrics_10m, 3),
+    "run-1m": (table_run.run_1m, 3),
 }
 
 

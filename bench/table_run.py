@@ -10,7 +10,7 @@ from bench.timing import side_by_side
 from cascade import CascadeConfig, KeepRule, StageConfig, TopK, TopShare, write_config
 from data import synthetic, synthetic_batches, write_candidates
 from simulations.ranker_run import RunReport, RunRequest, run_cascade
-from slicing import FeatureTransform, Ranker, convert
+from slicing import FeatureTransform, Ranker, SlicedNetwork, convert
 from slicing.models.ranker import ranker_module
 from slicing.ranker import stacked
 
@@ -27,16 +27,16 @@ def untrained_ranker(features: int = FEATURES) -> Ranker:
     numeric = dict.fromkeys(names, 1)
     transform = FeatureTransform.fit(stacked(columns, numeric), names=names)
     torch.manual_seed(0)
-    network = convert(ranker_module(features, hidden=HIDDEN), RATES, "nested", input_shape=(features,))
-    return Ranker(network.eval(), transform, numeric, {})
+    spec = convert(ranker_module(features, hidden=HIDDEN), RATES, "dense", input_shape=(features,)).spec
+    return Ranker(SlicedNetwork(spec, RATES, "nested").eval(), transform, numeric, {})
 
 
 def run_1m(repeats: int) -> dict[str, Any]:
     """1,000,000 candidates of 46 features from Parquet to Parquet, both sides with the same streaming run.
 
     Ours: rates 0.125, 0.5, 1.0 on 100%, 30%, 10% of the candidates. Rival: the same network at rate 1.0 on everything.
-    `network_ratio` is the time in the scorers alone; the ratio has reading, the features' transform, ranking and writing
-    in both sides.
+    `network_ratio` is of the time in the scorers alone; `ratio` has reading, the features' transform, ranking and
+    writing in both sides.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

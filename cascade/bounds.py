@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 Bound = Literal["betting", "hoeffding-bentkus"]
 
@@ -41,6 +40,8 @@ def hoeffding_bentkus(losses: NDArray[np.float64], alpha: float) -> float:
 
     losses: (n,) in [0, 1]. alpha: in (0, 1).
     """
+    from scipy.stats import binom  # slow to import, and not needed for betting
+
     n = len(losses)
     total = float(losses.sum())
     mean = min(total / n, alpha)

@@ -131,7 +131,7 @@ def evaluate_plan(
         value = kept / np.maximum(scored.relevant_by_query, 1)
     else:
         worth = quality.weights[alive] * quality.queries.sum() * discount(place)
-        value = np.bincount(scored.query[alive], worth, minlength=count)
+        value = np.bincount(scored.query[alive], worth, minlength=count).astype(np.float64)
     return np.where(quality.queries, value, np.nan), cost
 
 

@@ -21,8 +21,7 @@ class Scored:
 
     qids, docids: (n,) integers or strings, pairs unique, rows in any order. relevant: (n,) booleans or
     numeric labels (held as numbers); NaN (not judged) counts as 0. scores: (K, n) finite, higher is better.
-    minimum: the label
-    from which a candidate is relevant, above 0.
+    minimum: the label from which a candidate is relevant, above 0.
 
     Derived: query (n,) index of each candidate's query; sizes (Q,) candidates of each query.
     """

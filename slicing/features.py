@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -161,20 +162,38 @@ class FeatureTransform:
         return (x - self.table[0]) * self.table[1]
 
     def _quantile(self, x: Tensor) -> Tensor:
-        knots = self.table.t().contiguous()  # (d, Q)
-        values = x.t().contiguous()  # (d, N)
-        last = knots.shape[1] - 1
-        below = torch.searchsorted(knots, values)  # knots below the value
-        upto = torch.searchsorted(knots, values, right=True)  # knots up to the value
-        right = below.clamp(1, last)
-        low, high = knots.gather(1, right - 1), knots.gather(1, right)
-        between = right - 1 + ((values - low) / (high - low)).nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
-        between = torch.where(below > last, float(last), torch.where(upto == 0, 0.0, between))
-        place = torch.where(upto > below, (below + upto - 1).float() / 2, between) / last
-        place = torch.where(knots[:, -1:] > knots[:, :1], place, 0.5)
+        places = torch.empty(x.shape[1], x.shape[0])
+        for values, place, (knots, at) in zip(x.t().contiguous(), places, self._curves, strict=True):
+            place.copy_(torch.from_numpy(np.interp(values.numpy(), knots, at)))
         if self.kind == "normal":
-            return torch.special.ndtri(place.clamp(_EDGE, 1.0 - _EDGE)).t()
-        return (2.0 * place - 1.0).t()
+            return torch.special.ndtri(places.clamp_(_EDGE, 1.0 - _EDGE)).t()
+        return places.mul_(2.0).sub_(1.0).t()
+
+    @cached_property
+    def _curves(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each feature's place in training, in [0, 1], as points to interpolate between."""
+        return [_curve(knots) for knots in self.table.t().numpy()]
+
+
+def _curve(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rising knots and the place at each, in [0, 1], for one feature's fp32 quantiles.
+
+    A value that several quantiles share is a step: up to it the first one's place, at it the middle, past it the last
+    one's. The step's two ends are the nearest fp32 numbers, so that nothing lies between.
+    """
+    values, first, count = np.unique(quantiles, return_index=True, return_counts=True)
+    last = len(quantiles) - 1
+    if len(values) == 1:
+        return values.astype(np.float64), np.array([0.5])
+    middle = (first + (count - 1) / 2) / last
+    shared = values[count > 1]
+    knots = np.concatenate([values, np.nextafter(shared, -np.inf), np.nextafter(shared, np.inf)])
+    ends = np.concatenate([first[count > 1], (first + count - 1)[count > 1]]) / last
+    places = np.concatenate([middle, ends])
+    own = np.concatenate([np.ones(len(values), bool), ~np.isin(knots[len(values) :], values)])
+    knots, places = knots[own], places[own]
+    order = np.argsort(knots, kind="stable")
+    return knots[order].astype(np.float64), places[order]
 
 
 def _moments(column: np.ndarray) -> tuple[float, float]:

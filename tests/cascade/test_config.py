@@ -163,7 +163,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(CascadeError, match="cannot write .*: No space left on device; free some space"):
+    with pytest.raises(CascadeError, match=r"cannot write .*: No space left on device; free some space"):
         write_config(path, CascadeConfig("m", (StageConfig(1.0, TopK(1)),)))
     assert path.read_text() == GOOD
     assert list(tmp_path.iterdir()) == [path]

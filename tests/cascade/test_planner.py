@@ -272,10 +272,10 @@ def test_never_worse_than_a_grid_search(goal: str) -> None:
 
 
 def test_few_survivors_of_many_are_counted_rightly() -> None:
-    """One in sixty stays; the engine's filter, which shares no code with the search, must agree."""
-    scored, costs = random_scored(8, 50, 60, 4, density=0.1), random_costs(8, 4)
-    found = pareto_frontier(scored, costs, final_k=1, options=[[TopK(20), TopK(2)], [TopK(9), TopK(1)], [TopK(1)]])
-    assert len(found) > 3
+    """Two in 160 stay; the engine's filter, which shares no code with the search, must agree."""
+    scored, costs = random_scored(8, 30, 160, 4, density=0.1), random_costs(8, 4)
+    found = pareto_frontier(scored, costs, final_k=1, options=[[TopK(20), TopK(2)], [TopK(9)], [TopK(1)]])
+    assert len(found) >= 2
     for planned in found:
         by_query, cost = evaluate_plan(planned, scored, costs)
         assert (np.nanmean(by_query), cost.mean()) == pytest.approx((planned.quality, planned.cost))

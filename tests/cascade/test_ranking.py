@@ -261,3 +261,12 @@ def test_equal_hashes_are_no_duplicates(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_every_measure_is_tested_here() -> None:
     assert {measure.name for measure in parse_measures(TREC)} == set(MEASURES)
+
+
+def test_judged_items_outside_the_runs_range_of_ids_hit_nothing() -> None:
+    run = pl.DataFrame({"qid": [0, 0, 1, 1], "docid": [10, 11, 10, 11], "rank": [1, 2, 1, 2]})
+    judgements = pl.DataFrame({"qid": [0, 0, 1, 1], "docid": [12, 13, 8, 9], "label": [1, 1, 1, 1]})
+    found = judge(run, judgements)
+    assert found.found_place.tolist() == []
+    assert len(found.query) == 4
+    assert evaluate(run, judgements, ["RR", "nDCG"]).means == {"RR": 0, "nDCG": 0}
