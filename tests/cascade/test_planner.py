@@ -24,8 +24,9 @@ from cascade.keep import KeepRule, ScoreAtLeast, TopK, TopShare
 from cascade.metrics import recall_by_query
 from cascade.pipeline import Cascade
 from cascade.plan_cost import StageCosts
+from cascade.plan_search import Search
 from cascade.planner import evaluate_plan, pareto_frontier, plan
-from cascade.quality import Metric
+from cascade.quality import Metric, quality_of
 from cascade.relevance import relevant_pairs
 from cascade.scored import Scored
 from cascade.scorer import Session, StageInfo, StageScores
@@ -271,14 +272,14 @@ def test_never_worse_than_a_grid_search(goal: str) -> None:
             assert plan(scored, costs, budget=rival.cost, final_k=5).quality >= rival.quality - 1e-9
 
 
-def test_few_survivors_of_many_are_counted_rightly() -> None:
-    """Two in 160 stay; the engine's filter, which shares no code with the search, must agree."""
-    scored, costs = random_scored(8, 30, 160, 4, density=0.1), random_costs(8, 4)
-    found = pareto_frontier(scored, costs, final_k=1, options=[[TopK(20), TopK(2)], [TopK(9)], [TopK(1)]])
-    assert len(found) >= 2
-    for planned in found:
-        by_query, cost = evaluate_plan(planned, scored, costs)
-        assert (np.nanmean(by_query), cost.mean()) == pytest.approx((planned.quality, planned.cost))
+@pytest.mark.parametrize("share", [0.01, 0.5, 1.0])
+def test_survivors_few_and_many_are_ranked_by_query_score_and_docid(share: float) -> None:
+    scored = random_scored(8, 30, 160, 2, ties=True)
+    search = Search(scored, random_costs(8, 2), quality_of(scored, "recall", "query", 1))
+    rng = np.random.default_rng(0)
+    alive = rng.permutation(len(scored.qids))[: round(share * len(scored.qids))]
+    expected = sorted(alive.tolist(), key=lambda i: (scored.qids[i], -scored.scores[1][i], scored.docids[i]))
+    assert search.ranked(1, alive).tolist() == expected
 
 
 def test_a_plan_from_few_levels_is_improved_from_the_full_set() -> None:

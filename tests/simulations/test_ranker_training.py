@@ -1,0 +1,84 @@
+"""Training from a table: the file holds what the record says, and resuming is of the same run."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from cascade import evaluate
+from data import DataError, split_by_query, write_candidates
+from data.prepared import Roles, write_prepared
+from simulations.ranker_files import Columns
+from simulations.ranker_training import Trained, TrainRequest, train_ranker
+from slicing import Ranker, RankerSettings, SlicingError
+
+SETTINGS = RankerSettings(rates=(0.5, 1.0), hidden=(16, 16), epochs=2, batch_rows=100, dropout=0.0)
+
+
+def weights(trained: Trained) -> list[torch.Tensor]:
+    return list(Ranker.load(trained.file).network.state_dict().values())
+
+
+def test_the_record_is_of_the_ranker_in_the_file(tmp_path: Path, table: Path, labelled: pl.DataFrame) -> None:
+    trained = train_ranker(TrainRequest(table, tmp_path / "m", settings=SETTINGS), "the command")
+    record = json.loads((tmp_path / "m" / "train.json").read_text())
+    assert record["command"] == "the command"
+    assert len(record["history"]) == 2
+    _, held = split_by_query(labelled, (0.8, 0.2), 0)
+    ranker = Ranker.load(trained.file)
+    assert ranker.columns == tuple(f"f{index + 1}" for index in range(6))
+    scores = ranker.scores({name: held[name].to_numpy() for name in ranker.columns})
+    for row, figure in zip(scores, record["history"][record["best_epoch"]]["validation"], strict=True):
+        run = held.select("qid", "docid").with_columns(score=pl.Series(row))
+        means = evaluate(run, held, [record["measure"]], without_relevant="skip").means
+        assert means[record["measure"]] == pytest.approx(figure, abs=1e-5)
+
+
+def test_columns_have_the_roles_that_they_are_given(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    frame = labelled.with_columns(user=pl.col("qid") % 5)
+    roles = Roles(["f1", "f2"], ["user"], None, ["user"])
+    parts = {part: [frame] for part in ("train", "validation", "test")}
+    prepared = write_prepared(tmp_path / "set", "set", [parts], roles, {})
+    path = prepared.folds[0].train
+    assert Columns().of(path) == Columns(("f1", "f2"), ("user",))
+    assert Columns(("f3",)).of(path) == Columns(("f3",))
+    settings = replace(SETTINGS, epochs=1)
+    ranker = train_ranker(TrainRequest(path, tmp_path / "a", settings=settings), "").ranker
+    assert ranker.columns == ("f1", "f2", "user")
+    write_candidates(frame, tmp_path / "loose.parquet")
+    asked = Columns(("f3",), ("user",))
+    ranker = train_ranker(
+        TrainRequest(tmp_path / "loose.parquet", tmp_path / "b", columns=asked, settings=settings), ""
+    )
+    assert ranker.ranker.columns == ("f3", "user")
+
+
+def test_resuming_a_finished_run_gives_the_same_weights_and_other_input_is_refused(tmp_path: Path, table: Path) -> None:
+    request = TrainRequest(table, tmp_path / "m", settings=SETTINGS)
+    first = weights(train_ranker(request, ""))
+    assert all(map(torch.equal, weights(train_ranker(replace(request, resume=True), "")), first))
+    with pytest.raises(SlicingError, match="of other data"):
+        train_ranker(replace(request, share=0.4, resume=True), "")
+    with pytest.raises(SlicingError, match="of other settings"):
+        train_ranker(replace(request, settings=replace(SETTINGS, batch_rows=60), resume=True), "")
+    assert all(map(torch.equal, weights(train_ranker(request, "")), first))
+
+
+def test_bad_requests_are_refused_before_anything_is_written(
+    tmp_path: Path, table: Path, labelled: pl.DataFrame
+) -> None:
+    out = tmp_path / "m"
+    write_candidates(labelled.drop("label"), tmp_path / "bare.parquet")
+    for request, error, said in (
+        (TrainRequest(table, out, share=1.0), SlicingError, "in \\(0, 1\\)"),
+        (TrainRequest(table, out, settings=replace(SETTINGS, seed=-1)), SlicingError, "seed"),
+        (TrainRequest(table, out, settings=replace(SETTINGS, keep=(3.0, 2.0))), SlicingError, "survival"),
+        (TrainRequest(table, out, columns=Columns(("f9",))), DataError, "'f9'"),
+        (TrainRequest(tmp_path / "bare.parquet", out), DataError, "'label'"),
+    ):
+        with pytest.raises(error, match=said):
+            train_ranker(request, "")
+    assert not out.exists()
