@@ -150,8 +150,7 @@ class Mixing(nn.Module):
         if self.head:
             return [Packed(self._packed(self._head_block(start, to)), None)]
         return [
-            Packed(self._packed(self.weight[a:b, :m]), _copied(self._bias(a, b)))
-            for a, b, m in self.blocks(start, to)
+            Packed(self._packed(self.weight[a:b, :m]), _copied(self._bias(a, b))) for a, b, m in self.blocks(start, to)
         ]
 
     def finish_head(self, total: Tensor, to: int) -> Tensor:

@@ -171,3 +171,35 @@ def test_nan_scores_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     message = one_line(simulate(*SMALL, "--out", str(tmp_path)))
     assert "nan" in message.lower()
     assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "parts"),
+    [
+        ("train gone.parquet --out m", ["gone.parquet", "check the path"]),
+        ("train gone.parquet --rates 1,0.5 --out m", ["gone.parquet"]),
+        ("train gone.parquet --hidden wide --out m", ["whole numbers separated by commas", "'wide'"]),
+        ("train gone.parquet --keep many --survival 1 --out m", ["counts and shares", "'many'"]),
+        ("plan gone gone.parquet --recall 0.9", ["no ranker at gone"]),
+        ("plan gone gone.parquet", ["either a recall or a cost"]),
+        ("plan gone gone.parquet --recall 0.9 --final-k 0", ["at least 1, or all", "'0'"]),
+        ("plan gone gone.parquet --recall 0.9 --out c.yaml", [".toml", "c.yaml"]),
+        ("run gone.toml gone.parquet --out o.parquet", ["no cascade file at gone.toml"]),
+        ("run gone.toml gone.parquet --out o.parquet --cutoff budget", ["RATE=COLUMN", "'budget'"]),
+        ("evaluate gone.parquet", ["at least one result"]),
+        ("evaluate gone.parquet gone.qrels", ["there is no file gone.qrels"]),
+        ("data synthetic --queries 0 --out t.parquet", ["queries must be at least 1", "0"]),
+        ("data mq2008 gone --out t", ["S1.txt", "gone"]),
+        ("data letor --out t", ["either SOURCE or --train"]),
+        ("data letor --train a --out t", ["three files"]),
+        ("data movielens gone --out t", ["gone"]),
+    ],
+)
+def test_commands_on_tables_refuse_bad_input_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, parts: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = one_line(CliRunner().invoke(cli.main, command.split()))
+    for part in parts:
+        assert part in message
+    assert not list(tmp_path.iterdir())

@@ -263,10 +263,10 @@ def test_every_measure_is_tested_here() -> None:
     assert {measure.name for measure in parse_measures(TREC)} == set(MEASURES)
 
 
-def test_judged_items_outside_the_runs_range_of_ids_hit_nothing() -> None:
+@pytest.mark.parametrize(("qid", "docids"), [(1, [8, 9]), (0, [12, 13])])
+def test_judged_items_outside_the_runs_range_of_ids_hit_nothing(qid: int, docids: list[int]) -> None:
     run = pl.DataFrame({"qid": [0, 0, 1, 1], "docid": [10, 11, 10, 11], "rank": [1, 2, 1, 2]})
-    judgements = pl.DataFrame({"qid": [0, 0, 1, 1], "docid": [12, 13, 8, 9], "label": [1, 1, 1, 1]})
-    found = judge(run, judgements)
-    assert found.found_place.tolist() == []
-    assert len(found.query) == 4
+    others = {"qid": [0, 1], "docid": [11, 11], "label": [0, 0]}
+    judgements = pl.concat([pl.DataFrame({"qid": [qid] * 2, "docid": docids, "label": [1, 1]}), pl.DataFrame(others)])
+    assert judge(run, judgements).found_place.tolist() == []
     assert evaluate(run, judgements, ["RR", "nDCG"]).means == {"RR": 0, "nDCG": 0}
