@@ -17,6 +17,7 @@ from cascade import (
     CascadeConfig,
     CascadeError,
     Frontier,
+    KeepRule,
     Plan,
     Planned,
     Promise,
@@ -99,7 +100,7 @@ class StageRow:
     """One stage of a plan on the table: its rate and rule, candidates in per query, cost per candidate of it."""
 
     rate: float
-    rule: object
+    rule: KeepRule
     candidates: float
     each: float
 

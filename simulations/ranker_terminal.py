@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cascade import Evaluation
+from cascade import Evaluation, KeepRule, ScoreAtLeast, TopShare
 from cascade.frontier import describe
 from data import PreparedTables
 from simulations.evaluation import EvaluationReport
@@ -52,7 +52,7 @@ def show_plan(report: PlanReport, console: Console) -> None:
         stages.add_row(
             str(number),
             f"{row.rate:g}",
-            describe(row.rule),  # type: ignore[arg-type]
+            _keeps(row.rule),
             f"{row.candidates:,.1f}",
             _number(row.each),
             _number(row.candidates * row.each),
@@ -88,7 +88,7 @@ def show_run(report: RunReport, console: Console) -> None:
         table.add_row(
             str(number),
             f"{stage.rate:g}",
-            describe(stage.rule),
+            _keeps(stage.rule),
             f"{stage.candidates_in:,}",
             f"{stage.candidates_out:,}",
             _number(each),
@@ -148,6 +148,13 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(Text(column), justify="left" if column in words else "right")
     return table
+
+
+def _keeps(rule: KeepRule) -> str:
+    """A rule in a few words; the digits beyond the fourth stand in the cascade file."""
+    if isinstance(rule, TopShare) and rule.minimum == 1:
+        return f"share {rule.share:.4g}"
+    return f"score >= {rule.threshold:.4g}" if isinstance(rule, ScoreAtLeast) else describe(rule)
 
 
 def _line(console: Console, text: str) -> None:

@@ -78,7 +78,7 @@ def by_rate(protocol: Protocol, name: str, paper: PaperFigures | None, colour: d
         printed = summary.beside(paper, system["name"])
         ours = {
             "params (M)": figures.millions([s and s["params"] for s in row]),
-            "FLOPs (M)": figures.millions([s and s["flops"] for s in row]),
+            f"{system.get('cost_unit', 'FLOPs')} (M)": figures.millions([s and s["flops"] for s in row]),
             "precision": [figures.percent(s and s["precision"], 2) for s in row],
             "aggregate recall": [figures.percent(s and s["aggregate_recall"], 2) for s in row],
             "items kept": [figures.whole(s and summary.kept(s, name)) for s in row],
@@ -89,6 +89,7 @@ def by_rate(protocol: Protocol, name: str, paper: PaperFigures | None, colour: d
                 "name": system["name"],
                 "colour": colour[system["name"]],
                 "printed": printed["name"] if printed else None,
+                "order": [keys.index(key) for key in mine],  # the system's own columns, first stage to last
                 "rows": [
                     {"label": label, "ours": cells, "paper": theirs.get(label)}
                     for label, cells in ours.items()

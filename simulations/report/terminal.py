@@ -58,9 +58,8 @@ def _by_rate(
     """A table per system; rates that don't fit side by side go on in a further one."""
     columns = rows.by_rate(protocol, name, paper, colour)
     for group in columns["groups"]:
-        own = [
-            i for i in range(len(columns["rates"])) if any(row["ours"][i] != figures.MISSING for row in group["rows"])
-        ]
+        shown = {i for row in group["rows"] if row["paper"] for i in range(len(row["paper"]))}
+        own = sorted(shown.union(group["order"])) if shown else group["order"]
         rates = [columns["rates"][i] for i in own]
         lines: list[tuple[str, str, list[str]]] = []
         for row in group["rows"]:

@@ -76,8 +76,22 @@ def test_stages_without_a_rate_and_rates_used_twice(report: dict[str, Any]) -> N
     text = _printed(report, 120)
     assert _row(text, "slice rate")[2:4] == ["0.375", "0.375"]
     assert _row(text, "slice rate")[-2:] == ["stage", "6"]
-    # no empty columns for the stages that only the other system has
-    assert _row(text, "items kept")[2:] == ["9,212", "9,087", "9,033", "9,004", "8,987", "8,979"]
+    dash = "\N{EN DASH}"
+    assert _row(text, "items kept")[2:] == ["9,212", "9,087", dash, "9,033", "9,004", "8,987", dash, "8,979"]
+
+
+def test_columns_follow_the_stages_even_where_the_first_has_no_rate(report: dict[str, Any]) -> None:
+    del report["paper"]
+    system = report["protocols"]["paper"]["systems"][0]
+    system["stages"][0]["rate"] = None
+    text = _printed(report, 120)
+    assert _row(text, "slice rate")[2:6] == ["stage", "1", "0.500", "0.625"]
+
+
+def test_a_cost_that_is_no_flops_says_its_unit(report: dict[str, Any]) -> None:
+    report["protocols"]["paper"]["systems"][0]["cost_unit"] = "visits"
+    text = _printed(report, 120)
+    assert "visits (M)" in text
 
 
 @pytest.mark.parametrize("width", [80, 120])
