@@ -86,9 +86,9 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     features, labels, qids = ranker_arrays(train, names)
     ranker, result = fit_ranker(
         features,
-        labels,  # type: ignore[arg-type]
-        qids,  # type: ignore[arg-type]
-        ranker_arrays(held, names),  # type: ignore[arg-type]
+        labels,
+        qids,
+        ranker_arrays(held, names),
         settings,
         checkpoint=request.out / CHECKPOINT,
         resume=request.resume,

@@ -19,8 +19,9 @@ from cascade import (
     estimator_function,
     feature_matrix,
 )
+from simulations.ranker_costs import flop_costs
 from simulations.ranking_settings import RankingSettings
-from simulations.tables import RankerScorer, SeparateRankers, columns_of, stage_infos
+from simulations.tables import RankerScorer, SeparateRankers, columns_of, ranker_arrays, stage_infos
 from slicing import Ranker, RankerSettings, TrainResult, fit_ranker
 from slicing.progress import Progress
 
@@ -54,7 +55,7 @@ class Trained:
     scorer: Scorer
     cost_unit: str = "FLOPs"
     note: str = ""
-    increments: list[list[float]] | None = None
+    increments: Sequence[Sequence[float]] | None = None
     training: Mapping[str, tuple[TrainResult, Sequence[float]]] | None = None
 
 
@@ -82,7 +83,7 @@ class Fitter:
 
     def _nested(self) -> Trained:
         ranker, result = self._ranker("sliced-nested", self.settings.ranker)
-        steps = [[float(ranker.flops(b, a)) if b > a else 0.0 for b in ranker.rates] for a in ranker.rates]
+        steps = flop_costs(ranker).increment  # what a run spends: it recomputes where that is cheaper
         return Trained(RankerScorer(ranker), increments=steps, training={"sliced-nested": (result, ranker.rates)})
 
     def _alone(self, rate: float) -> tuple[Ranker, TrainResult]:
@@ -146,8 +147,8 @@ class Fitter:
         folder = self.settings.out / "checkpoints" / f"fold{fold.number}"
         folder.mkdir(parents=True, exist_ok=True)
         self._rankers[name] = fit_ranker(
-            *_labelled(fold.train, names),
-            _labelled(fold.validation, names),
+            *ranker_arrays(fold.train, names),
+            ranker_arrays(fold.validation, names),
             replace(settings, categorical=fold.categorical, seed=self.settings.seed),
             checkpoint=folder / f"{name}.safetensors",
             resume=self.settings.resume,
@@ -192,10 +193,6 @@ class Fitter:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _labelled(frame: pl.DataFrame, names: Sequence[str]) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any]]:
-    return columns_of(frame, names), frame["label"].to_numpy(), frame["qid"].to_numpy()
 
 
 def _linear(fold: FoldData) -> Any:

@@ -1,6 +1,7 @@
 """Candidate tables for rankers: a frame's columns as arrays, and rankers as stage scorers of the cascade engine."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -106,12 +107,9 @@ class _SeparateSession:
         self._inputs = tuple(x[rows] for x in self._inputs)
 
 
-def increments(ranker: Ranker) -> list[list[float]]:
-    """``[j][k]``: multiply-adds per candidate from rate j to rate k; 0 where k does not lie above j."""
-    rates = ranker.rates
-    return [[float(ranker.flops(to, start)) if to > start else 0.0 for to in rates] for start in rates]
+Labelled = tuple[Mapping[str, NDArray[Any]], NDArray[Any], NDArray[Any]]
 
 
-def ranker_arrays(frame: pl.DataFrame, names: Sequence[str]) -> tuple[Mapping[str, NDArray[np.generic]], ...]:
+def ranker_arrays(frame: pl.DataFrame, names: Sequence[str]) -> Labelled:
     """Features, labels and query ids of a labelled table, as :func:`slicing.fit_ranker` takes them."""
-    return columns_of(frame, names), frame["label"].to_numpy(), frame["qid"].to_numpy()  # type: ignore[return-value]
+    return columns_of(frame, names), frame["label"].to_numpy(), frame["qid"].to_numpy()
