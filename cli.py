@@ -52,7 +52,11 @@ def simulate() -> None:
 @click.option("--download", is_flag=True, help="Download the data set into --data-dir when it is not there.")
 @click.option("--image-size", type=int, help="Resize and crop to this many pixels (images only).")
 @click.option("--train-limit", type=int, help="Train on this many images only, evenly over the classes.")
-@click.option("--model", type=click.Choice(["vgg13", "small-cnn", "mlp"]), help="Architecture [default: by data set].")
+@click.option(
+    "--model",
+    type=click.Choice(["vgg13", "vgg16", "resnet-164-1", "resnet-56-2", "wrn-28-10", "small-cnn", "mlp"]),
+    help="Architecture [default: by data set].",
+)
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on the architecture's units.")
 @click.option(
     "--rates",

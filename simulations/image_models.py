@@ -6,7 +6,7 @@ from torch import nn
 from data import ImageData
 from simulations.settings import CascadeSettings
 from slicing import Connectivity, SlicedNetwork, SlicingError, convert, extract
-from slicing.models import mlp, small_cnn, vgg13
+from slicing.models import mlp, resnet, small_cnn, vgg13, vgg16, wide_resnet
 
 SMALLEST_VGG_IMAGE = 32
 
@@ -27,11 +27,18 @@ def template(settings: CascadeSettings, data: ImageData) -> nn.Module:
         return nn.Sequential(nn.Flatten(), *mlp([channels * height * width, *hidden, classes]))
     if model == "small-cnn":
         return small_cnn(classes, factor, in_channels=channels)
+    if model.startswith("resnet-"):
+        depth, widening = (int(part) for part in model.split("-")[1:])
+        return resnet(depth, widening * factor, classes=classes, in_channels=channels)
+    if model == "wrn-28-10":
+        return wide_resnet(28, 10 * factor, classes=classes, in_channels=channels)
     if min(height, width) < SMALLEST_VGG_IMAGE:
         raise SlicingError(
-            f"vgg13 pools five times and needs images of at least {SMALLEST_VGG_IMAGE} pixels a side, got "
+            f"{model} pools five times and needs images of at least {SMALLEST_VGG_IMAGE} pixels a side, got "
             f"{height}x{width}; choose --model small-cnn"
         )
+    if model == "vgg16":
+        return vgg16(classes, factor, in_channels=channels)
     return vgg13(classes, factor, in_channels=channels)
 
 

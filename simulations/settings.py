@@ -6,7 +6,7 @@ from typing import Literal
 
 from simulations.paper import RATES
 
-Model = Literal["vgg13", "small-cnn", "mlp"]
+Model = Literal["vgg13", "vgg16", "resnet-164-1", "resnet-56-2", "wrn-28-10", "small-cnn", "mlp"]
 SchemeName = Literal["auto", "joint", "sampled", "sandwich"]
 
 

@@ -3,6 +3,7 @@
 from slicing.models.cnn import small_cnn
 from slicing.models.mlp import mlp
 from slicing.models.ranker import input_shapes, ranker_module
-from slicing.models.vgg import vgg13
+from slicing.models.resnet import resnet, wide_resnet
+from slicing.models.vgg import vgg13, vgg16
 
-__all__ = ["input_shapes", "mlp", "ranker_module", "small_cnn", "vgg13"]
+__all__ = ["input_shapes", "mlp", "ranker_module", "resnet", "small_cnn", "vgg13", "vgg16", "wide_resnet"]

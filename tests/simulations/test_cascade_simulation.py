@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import slicing
 from cascade import check_scorer
@@ -14,7 +16,8 @@ from data import load_images, normalise
 from simulations.cascade import paper_candidates, retrieval_candidates, simulate_cascade
 from simulations.image_models import separate_network, sliced_network, template
 from simulations.scorers import Images, SeparateScorer, SlicedScorer
-from simulations.settings import CascadeSettings
+from simulations.settings import CascadeSettings, Model
+from slicing import SlicingError
 
 RATES = (0.5, 1.0)
 
@@ -127,3 +130,25 @@ def test_separate_networks_have_the_widths_and_costs_of_the_dense_r_net() -> Non
     assert {k: v.shape for k, v in whole.state_dict().items()} == {
         k: v.shape for k, v in template(settings, data).state_dict().items()
     }
+
+
+def test_every_model_has_the_channels_that_its_name_says():
+    """Parameters in millions (Table 1); VGG-16's are printed for 1000 classes, so here only its depth."""
+    data = load_images("digits")
+    image = replace(data.train.take(torch.tensor([0])), images=data.train.images.new_zeros(1, 3, 32, 32))
+    tall = replace(data, train=image)
+    expected = {"vgg13": 9.42, "resnet-164-1": 1.72, "resnet-56-2": 2.35, "wrn-28-10": 36.49}
+    found = {}
+    for model in get_args(Model):
+        with torch.device("meta"):
+            module = template(CascadeSettings(out=Path(), model=model), tall)
+        found[model] = round(sum(parameter.numel() for parameter in module.parameters()) / 1e6, 2)
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+        assert model != "vgg16" or len(layers) == 16
+    assert expected.items() <= found.items()
+
+
+@pytest.mark.parametrize("model", ["vgg13", "vgg16"])
+def test_images_too_small_for_five_poolings_are_refused(model):
+    with pytest.raises(SlicingError, match=f"{model} pools five times .* got 8x8; choose --model small-cnn"):
+        template(CascadeSettings(out=Path(), model=model), load_images("digits"))
