@@ -1,8 +1,8 @@
 """Numeric features as a network wants them: a transform fitted on training data, stored with the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from slicing.errors import SlicingError
+from slicing.placing import MOST_QUANTILES, Placing
 
 TransformKind = Literal["standard", "quantile", "normal"]
 
 _EDGE = 1e-3  # normal scores are those of ranks in [0.001, 0.999]: +-3.09
-_ROWS = 1 << 16  # rows transformed together: bounds the memory of intermediate results
+_ROWS = 1 << 13  # rows transformed together: few enough to stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,17 @@ class FeatureTransform:
         """
         if kind not in get_args(TransformKind):
             raise SlicingError(f"a feature transform must be one of {list(get_args(TransformKind))}, got {kind!r}")
-        if not 2 <= quantiles <= 4096:
-            raise SlicingError(f"quantiles must lie in [2, 4096], got {quantiles}; try 256")
+        if not 2 <= quantiles <= MOST_QUANTILES:
+            raise SlicingError(f"quantiles must lie in [2, {MOST_QUANTILES}], got {quantiles}; try 256")
         found = _as_fp32(features)
         named = tuple(names) if names is not None else tuple(f"feature {i}" for i in range(found.shape[1]))
         if len(named) != found.shape[1]:
             raise SlicingError(f"names must name each of {found.shape[1]} features, got {len(named)}")
         if len(found) == 0:
             raise SlicingError("a feature transform can't be fitted on no rows; check the training split")
-        _check_finite(torch.isinf(found), found, named)
-        missing = found.isnan().any(0)
-        columns = [column[~np.isnan(column)].astype(np.float64) for column in found.numpy().T]
+        _check_finite(found, named)
+        missing = torch.from_numpy(np.isnan(found).any(0))
+        columns = [column[~np.isnan(column)].astype(np.float64) for column in found.T]
         if kind == "standard":
             rows = [np.array(_moments(column)) for column in columns]
         else:
@@ -94,7 +95,8 @@ class FeatureTransform:
         """Transform.
 
         Args:
-            features: (N, d) numbers, NaN where missing.
+            features: (N, d) numbers, NaN where missing, in any memory layout; feature by feature (each column's values
+                side by side) is read the fastest.
 
         Returns:
             fp32 (N, d + m).
@@ -107,7 +109,7 @@ class FeatureTransform:
             raise SlicingError(f"the transform was fitted on {len(self.names)} features, got {x.shape[1]}")
         result = torch.empty(len(x), self.width)
         for at in range(0, len(x), _ROWS):
-            self._transform(x[at : at + _ROWS], result[at : at + _ROWS])
+            self._transform(x[at : at + _ROWS], at, result[at : at + _ROWS].numpy())
         return result
 
     def tensors(self) -> dict[str, Tensor]:
@@ -131,7 +133,8 @@ class FeatureTransform:
         if kind not in get_args(TransformKind) or table is None or missing is None or not isinstance(names, list):
             raise SlicingError("the feature transform is incomplete; save the model again")
         d = len(names)
-        shapes_fit = table.dim() == 2 and table.shape[1] == d and missing.shape == (d,) and len(table) >= 2
+        shapes_fit = table.dim() == 2 and table.shape[1] == d and missing.shape == (d,)
+        shapes_fit = shapes_fit and 2 <= len(table) <= MOST_QUANTILES
         if not (
             shapes_fit
             and all(isinstance(name, str) for name in names)
@@ -142,58 +145,60 @@ class FeatureTransform:
             raise SlicingError("the feature transform's numbers do not fit together; save the model again")
         return cls(kind, tuple(names), table, missing)
 
-    def _transform(self, x: Tensor, result: Tensor) -> None:
-        _check_finite(torch.isinf(x), x, self.names)
-        absent = x.isnan()
-        if not bool(self.missing.all()):
-            never = absent.any(0) & ~self.missing
-            if bool(never.any()):
-                name = self.names[int(never.nonzero()[0, 0])]
-                raise SlicingError(
-                    f"{name!r} is missing in a row, but never was in training: fill it in, or train with rows that "
-                    "lack it"
-                )
+    def _transform(self, x: np.ndarray, first: int, result: np.ndarray) -> None:
+        """Rows from number `first` on, transformed feature by feature while they are in the processor's cache."""
         d = len(self.names)
-        values = self._standard(x) if self.kind == "standard" else self._quantile(x)
-        result[:, :d] = values.masked_fill_(absent, 0.0)
-        result[:, d:] = absent[:, self.missing]
+        values = np.array(x.T, order="C")
+        whole = bool(np.isfinite(values).all())
+        absent = None if whole else self._absent(x, first)
+        with np.errstate(over="ignore"):  # far beyond what training held; the engine refuses infinite scores
+            for feature, function in zip(values, self._functions, strict=True):
+                feature[:] = function(feature)
+        if absent is None:
+            result[:, d:] = 0.0
+        else:
+            values[absent.T] = 0.0
+            result[:, d:] = absent[:, self.missing.numpy()]
+        result[:, :d] = values.T
 
-    def _standard(self, x: Tensor) -> Tensor:
-        return (x - self.table[0]) * self.table[1]
-
-    def _quantile(self, x: Tensor) -> Tensor:
-        places = torch.empty(x.shape[1], x.shape[0])
-        for values, place, (knots, at) in zip(x.t().contiguous(), places, self._curves, strict=True):
-            place.copy_(torch.from_numpy(np.interp(values.numpy(), knots, at)))
-        if self.kind == "normal":
-            return torch.special.ndtri(places.clamp_(_EDGE, 1.0 - _EDGE)).t()
-        return places.mul_(2.0).sub_(1.0).t()
+    def _absent(self, x: np.ndarray, first: int) -> np.ndarray:
+        """Which values are missing; refuses infinite ones, and missing ones of features that never were."""
+        _check_finite(x, self.names, first)
+        absent = np.isnan(x)
+        never = absent.any(0) & ~self.missing.numpy()
+        if never.any():
+            name = self.names[int(never.argmax())]
+            raise SlicingError(
+                f"{name!r} is missing in a row, but never was in training: fill it in, or train with rows that lack it"
+            )
+        return absent
 
     @cached_property
-    def _curves(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each feature's place in training, in [0, 1], as points to interpolate between."""
-        return [_curve(knots) for knots in self.table.t().numpy()]
+    def _functions(self) -> list[Callable[[np.ndarray], np.ndarray]]:
+        """What becomes of each feature's present values, fp32 (n,) to fp32 (n,)."""
+        columns = np.ascontiguousarray(self.table.t().numpy())
+        if self.kind == "standard":
+            return [partial(_standard, mean, scale) for mean, scale in columns]
+        scale = _normal if self.kind == "normal" else _centred
+        return [partial(_placed, Placing.among(quantiles), scale) for quantiles in columns]
 
 
-def _curve(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rising knots and the place at each, in [0, 1], for one feature's fp32 quantiles.
+def _standard(mean: np.float32, scale: np.float32, x: np.ndarray) -> np.ndarray:
+    return (x - mean) * scale
 
-    A value that several quantiles share is a step: up to it the first one's place, at it the middle, past it the last
-    one's. The step's two ends are the nearest fp32 numbers, so that nothing lies between.
-    """
-    values, first, count = np.unique(quantiles, return_index=True, return_counts=True)
-    last = len(quantiles) - 1
-    if len(values) == 1:
-        return values.astype(np.float64), np.array([0.5])
-    middle = (first + (count - 1) / 2) / last
-    shared = values[count > 1]
-    knots = np.concatenate([values, np.nextafter(shared, -np.inf), np.nextafter(shared, np.inf)])
-    ends = np.concatenate([first[count > 1], (first + count - 1)[count > 1]]) / last
-    places = np.concatenate([middle, ends])
-    own = np.concatenate([np.ones(len(values), bool), ~np.isin(knots[len(values) :], values)])
-    knots, places = knots[own], places[own]
-    order = np.argsort(knots, kind="stable")
-    return knots[order].astype(np.float64), places[order]
+
+def _placed(placing: Placing, scale: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    return scale(placing(x))
+
+
+def _centred(places: np.ndarray) -> np.ndarray:
+    places *= 2.0
+    places -= 1.0
+    return places
+
+
+def _normal(places: np.ndarray) -> np.ndarray:
+    return torch.special.ndtri(torch.from_numpy(places).clamp_(_EDGE, 1.0 - _EDGE)).numpy()
 
 
 def _moments(column: np.ndarray) -> tuple[float, float]:
@@ -203,26 +208,28 @@ def _moments(column: np.ndarray) -> tuple[float, float]:
     return float(column.mean()), float(1.0 / column.std())
 
 
-def _as_fp32(features: np.ndarray | Tensor) -> Tensor:
+def _as_fp32(features: np.ndarray | Tensor) -> np.ndarray:
+    """(N, d) in its own memory layout, not copied where it is fp32 already."""
     if isinstance(features, Tensor):
-        found = features.to(torch.float32)
+        found = features.detach().to("cpu", torch.float32).numpy()
     else:
         array = np.asarray(features)
         if array.dtype.kind not in "iufb":
             raise SlicingError(f"features must be numbers, got dtype {array.dtype}; declare ids as categorical")
         with np.errstate(over="ignore"):  # what is too large for fp32 becomes infinite, and is refused as that
-            array = np.ascontiguousarray(array, dtype=np.float32)
-        found = torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of the others
-    if found.dim() != 2:
-        raise SlicingError(f"features must have shape (N, d), got {tuple(found.shape)}")
+            found = array.astype(np.float32, copy=False)
+    if found.ndim != 2:
+        raise SlicingError(f"features must have shape (N, d), got {found.shape}")
     return found
 
 
-def _check_finite(infinite: Tensor, x: Tensor, names: Sequence[str]) -> None:
-    if not bool(infinite.any()):
+def _check_finite(x: np.ndarray, names: Sequence[str], first: int = 0) -> None:
+    """Refuse infinite values of rows numbered from `first` on."""
+    infinite = np.isinf(x)
+    if not infinite.any():
         return
-    row, column = infinite.nonzero()[0].tolist()
+    row, column = np.argwhere(infinite)[0]
     raise SlicingError(
-        f"{names[column]!r} is {float(x[row, column])} in row {row}; features must be finite in fp32 (NaN where "
-        "missing): mend or clip it"
+        f"{names[column]!r} is {float(x[row, column])} in row {first + row}; features must be finite in fp32 (NaN "
+        "where missing): mend or clip it"
     )

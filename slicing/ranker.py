@@ -168,7 +168,7 @@ def column(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def stacked(columns: Mapping[str, np.ndarray], numeric: Mapping[str, int]) -> np.ndarray:
-    """Numeric columns side by side, fp32 (N, features).
+    """Numeric columns side by side, fp32 (N, features), each feature's values together in memory.
 
     Raises:
         SlicingError: for a missing column, one that holds no numbers, one of another width, or different lengths.
@@ -181,7 +181,7 @@ def stacked(columns: Mapping[str, np.ndarray], numeric: Mapping[str, int]) -> np
         if width_of(name, values) != numeric[name]:
             raise SlicingError(f"{name!r} must hold {numeric[name]} features a row, got shape {values.shape}")
     rows = len(next(iter(found.values())))
-    result = np.empty((rows, sum(numeric.values())), dtype=np.float32)
+    result = np.empty((rows, sum(numeric.values())), dtype=np.float32, order="F")
     at = 0
     with np.errstate(over="ignore"):  # a number too large for fp32 becomes infinite, which the transform refuses
         for name, values in found.items():
