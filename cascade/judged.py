@@ -118,16 +118,30 @@ def _numbered(qid: pl.Series, queries: pl.Series) -> NDArray[np.int64]:
 def _matched(
     query: NDArray[np.int64], docid: pl.Series, wanted_query: NDArray[np.int64], wanted: pl.Series
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions (i, j) of the pairs (query, docid) that are in both, unique in each, in no order."""
+    """Positions (i, j) of the pairs (query, docid) that are in both, unique in each, in no order.
+
+    One integer joins faster than a pair: small integers are fused, anything else is hashed to 64 bits and compared
+    exactly where the hashes agree.
+    """
     left, right = pl.DataFrame({"query": query, "docid": docid}), pl.DataFrame({"query": wanted_query, "docid": wanted})
     if _small(docid) and _small(wanted) and len(query) and len(wanted_query):
         ours, theirs = _integers(docid), _integers(wanted)
         lowest = min(ours.min(), theirs.min())
         width = int(max(ours.max(), theirs.max())) - int(lowest) + 1
-        if width * (int(max(query.max(), wanted_query.max())) + 1) < _WIDEST:  # one integer joins faster than a pair
-            left = pl.DataFrame({"key": query * width + (ours - lowest)})
-            right = pl.DataFrame({"key": wanted_query * width + (theirs - lowest)})
-    both = left.with_row_index("i").join(right.with_row_index("j"), on=left.columns, how="inner")
+        if width * (int(max(query.max(), wanted_query.max())) + 1) < _WIDEST:
+            return _joined(
+                pl.Series(query * width + (ours - lowest)), pl.Series(wanted_query * width + (theirs - lowest))
+            )
+    i, j = _joined(left.hash_rows(), right.hash_rows())
+    agree = (docid[i] == wanted[j]).to_numpy() & (query[i] == wanted_query[j])
+    return i[agree], j[agree]
+
+
+def _joined(left: pl.Series, right: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions (i, j) of all pairs of equal numbers."""
+    both = (
+        pl.DataFrame({"key": left}).with_row_index("i").join(pl.DataFrame({"key": right}).with_row_index("j"), on="key")
+    )
     return _integers(both["i"]), _integers(both["j"])
 
 

@@ -30,7 +30,7 @@ def _array(column: pl.Series) -> NDArray[np.generic]:
     if column.dtype.is_integer() and not column.null_count():
         return column.to_numpy()
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
-        return column.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+        return column.cast(pl.Float32).to_numpy()  # nulls become NaN
     return column.to_numpy()
 
 

@@ -252,6 +252,17 @@ def test_bad_input(run: Any, judgements: Any, options: dict, message: str) -> No
     assert "\n" not in str(error.value)
 
 
+def test_equal_hashes_are_no_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    keys = pl.DataFrame({"qid": [f"q{i % 4}" for i in range(40)], "docid": [f"d{i // 4}" for i in range(40)]})
+    run = keys[rng.permutation(40)[:30]].with_columns(score=pl.Series(rng.standard_normal(30)))
+    judgements = keys[rng.permutation(40)[:30]].with_columns(label=pl.Series(rng.integers(0, 4, 30)))
+    expected = evaluate(run, judgements, TREC).per_query
+    same(ours(evaluate(run, judgements, TREC)), theirs(run, judgements, TREC))
+    monkeypatch.setattr(pl.DataFrame, "hash_rows", lambda self: pl.Series([7] * len(self), dtype=pl.UInt64))
+    assert evaluate(run, judgements, TREC).per_query.equals(expected)
+
+
 def test_equal_hashes_are_no_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pl.DataFrame, "hash_rows", lambda self: pl.Series([7] * len(self), dtype=pl.UInt64))
     assert judge(RUN, QRELS).found_place.tolist() == [0]

@@ -91,6 +91,12 @@ def test_cells_that_hold_all_the_quantiles_are_searched() -> None:
     check(quantiles, around(quantiles))
 
 
+def test_minus_zero_is_zero() -> None:
+    tiny = 2.0**-149  # the cell boundary lies between -0.0 and 0.0, and -0.0's cell holds a quantile
+    quantiles = np.array([-(2**20 - 1) * tiny, -tiny, 0, 0, 0], dtype=np.float32)
+    check(quantiles, around(quantiles))
+
+
 def test_missing_values_raise_nothing_and_leave_the_others_alone() -> None:
     found = Placing.among(np.array([0, 1], dtype=np.float32))(np.array([np.nan, 0.25, np.nan], dtype=np.float32))
     assert found[1] == np.float32(0.25)
