@@ -94,6 +94,9 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
 
     The same input gives the same file, whatever the order of the table's rows.
 
+    Resuming takes a table to be unchanged when its size, time of change and first and last MiB are: a change in the
+    middle that keeps all of these is not noticed.
+
     Raises:
         CascadeError: for a damaged cascade file, one that doesn't fit the model, another input than the one resumed.
         DataError: for a table that can't be read, or lacks a column. SlicingError: for a model that can't be read.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -30,20 +29,12 @@ from cascade import (
     survived,
     system_report,
 )
-from data import (
-    PreparedTables,
-    Roles,
-    load_prepared,
-    prepare_movielens,
-    prepare_mq2008,
-    split_by_query,
-    synthetic,
-    write_prepared,
-)
+from data import PreparedTables
 from simulations.history import training_history
 from simulations.ranking_folds import joined_results, joined_scores, of_fold
 from simulations.ranking_settings import SYSTEMS, RankingSettings
 from simulations.ranking_systems import Fitter, FoldData, Trained
+from simulations.ranking_tables import ranking_tables
 from simulations.report import Report, check_out, machine, validate_report, versions, write_report
 from simulations.report.figures import MISSING
 from slicing.progress import Progress, open_task
@@ -51,7 +42,6 @@ from slicing.progress import Progress, open_task
 CONVENTION = "one multiply-add = 1; dense layers (trees: visits, said where they stand)"
 MEASURES = ("nDCG(dcg='exp-log2')@10", "RR", "AP")
 JOINT = "joint recall"
-SYNTHETIC = {"queries": 300, "candidates": 60, "features": 20}
 CURVE_LEVELS = 12  # cutoffs a stage tries for the frontier's curve
 
 
@@ -83,7 +73,7 @@ def simulate_ranking(settings: RankingSettings, command: str, progress: Progress
     """
     _check(settings)
     check_out(settings.out)
-    tables = _tables(settings)
+    tables = ranking_tables(settings, progress)
     rules = _rules(settings)
     runs: dict[str, list[tuple[Trained, CascadeResult, AllScores]]] = {name: [] for name in settings.systems}
     training: list[dict[str, Any]] = []
@@ -117,31 +107,6 @@ def _check(settings: RankingSettings) -> None:
             f"keep must hold a share for each stage but the last, {len(settings.ranker.rates) - 1} in all for rates "
             f"{list(settings.ranker.rates)}, got {list(settings.keep)}; pass --keep or --rates"
         )
-
-
-def _tables(settings: RankingSettings) -> PreparedTables:
-    """The prepared data set, made from the originals where it is not there yet."""
-    prepared = settings.out / "data"
-    if settings.data == "prepared":
-        return load_prepared(_data_dir(settings))
-    if settings.data == "mq2008":
-        return prepare_mq2008(_data_dir(settings), prepared)
-    if settings.data == "movielens":
-        return prepare_movielens(_data_dir(settings), prepared, seed=settings.seed)
-    if settings.data != "synthetic":
-        raise CascadeError(f"data must be synthetic, mq2008, movielens or prepared, got {settings.data!r}")
-    frame = synthetic(*SYNTHETIC.values(), seed=settings.seed).drop("ideal")
-    parts = split_by_query(frame, (0.6, 0.2, 0.2), seed=settings.seed)
-    numeric = [name for name in frame.columns if name not in ("qid", "docid", "label")]
-    names = ("train", "validation", "test")
-    fold = {name: [part] for name, part in zip(names, parts, strict=True)}
-    return write_prepared(prepared, "synthetic", [fold], Roles(numeric), {"by": "data.synthetic", **SYNTHETIC})
-
-
-def _data_dir(settings: RankingSettings) -> Path:
-    if settings.data_dir is None:
-        raise CascadeError(f"data {settings.data!r} must be told where it lies; pass --data-dir DIR")
-    return settings.data_dir
 
 
 def _folds(settings: RankingSettings, tables: PreparedTables) -> Sequence[int]:

@@ -24,7 +24,8 @@ class RankingSettings:
         ranker: how the neural rankers are built and trained; its rates are the stages.
         trees: boosting iterations at most; stages use the rates' shares of them.
         seed: of everything.
-        resume: go on from the checkpoints in ``out``.
+        resume: go on from the checkpoints of networks and the finished trees in ``out``. Prepared tables in ``out``
+            are used again with or without it, as long as their input is unchanged.
     """
 
     out: Path

@@ -21,6 +21,7 @@ from cascade import (
 )
 from simulations.ranker_costs import flop_costs
 from simulations.ranking_settings import RankingSettings
+from simulations.ranking_trees import fit_trees, parameters
 from simulations.tables import RankerScorer, SeparateRankers, columns_of, ranker_arrays, stage_infos
 from slicing import Ranker, RankerSettings, TrainResult, fit_ranker
 from slicing.progress import Progress
@@ -122,7 +123,7 @@ class Fitter:
 
     def _trees_prefix(self) -> Trained:
         booster = self._booster(self.settings.trees, "trees")
-        last = booster.best_iteration or booster.current_iteration()
+        last = booster.current_iteration()
         counts = _rising([max(1, round(rate * last)) for rate in self.settings.ranker.rates], last)
         steps = [[float(b - a) if b > a else 0.0 for b in counts] for a in counts]
         note = "LightGBM lambdarank, one model by prefix of its trees; ids are not among its features"
@@ -132,7 +133,7 @@ class Fitter:
         functions, infos = [], []
         for rate in self.settings.ranker.rates:
             booster = self._booster(max(1, round(rate * self.settings.trees)), f"trees-{rate:g}")
-            count = booster.best_iteration or booster.current_iteration()
+            count = booster.current_iteration()
             functions.append(partial(_tree_scores, booster, count, list(self.fold.numeric)))
             params = TreePrefixScorer(booster, [count], list(self.fold.numeric)).params_held
             infos.append(StageInfo(None, params, float(count)))
@@ -159,35 +160,18 @@ class Fitter:
         return self._rankers[name]
 
     def _booster(self, rounds: int, name: str) -> Any:
-        import lightgbm
-
-        train, validation = self._groups(self.fold.train), self._groups(self.fold.validation)
-        parameters = {
-            "objective": "lambdarank",
-            "metric": "ndcg",
-            "eval_at": [self.settings.final_k],
-            "learning_rate": 0.05,
-            "num_leaves": 31,
-            "seed": self.settings.seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbosity": -1,
-        }
-        return lightgbm.train(
-            parameters,
-            train,
-            num_boost_round=rounds,
-            valid_sets=[validation],
-            callbacks=[lightgbm.early_stopping(50, verbose=False)],
+        fold, settings = self.fold, self.settings
+        return fit_trees(
+            fold.train,
+            fold.validation,
+            list(fold.numeric),
+            parameters(settings.seed, settings.final_k),
+            rounds,
+            _made(settings.out / "models" / f"fold{fold.number}") / f"{name}.txt",
+            resume=settings.resume,
+            progress=self.progress,
+            title=f"{name}, fold {fold.number}",
         )
-
-    def _groups(self, frame: pl.DataFrame) -> Any:
-        import lightgbm
-
-        frame = frame.sort("qid", maintain_order=True)
-        sizes = frame.group_by("qid", maintain_order=True).len()["len"].to_numpy()
-        features = feature_matrix(frame, list(self.fold.numeric))
-        return lightgbm.Dataset(features, frame["label"].to_numpy(), group=sizes, free_raw_data=False)
 
 
 def _made(folder: Path) -> Path:
