@@ -15,7 +15,7 @@ from slicing.placing import MOST_QUANTILES, Placing
 TransformKind = Literal["standard", "quantile", "normal"]
 
 _EDGE = 1e-3  # normal scores are those of ranks in [0.001, 0.999]: +-3.09
-_ROWS = 1 << 13  # rows transformed together: few enough to stay in the processor's cache
+_ROWS = 1 << 14  # rows transformed together: few enough to stay near the processor, enough to make numpy's calls pay
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Placing:
     def __call__(self, x: Floats) -> Floats:
         """The places, fp32 (n,), of fp32 values (n,); anything where a value is NaN."""
         x = x + np.float32(0)  # -0.0 is 0.0
-        keys = np.clip(_keys(x), self.low, self.high)
+        keys = _keys(x).clip(self.low, self.high)
         keys -= self.low
         keys >>= self.shift
         at = self.before.take(keys.astype(np.int64), mode="clip").astype(np.int64)
