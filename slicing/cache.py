@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from slicing.inputs import Queries
 from slicing.layers import Mixing, Packed
 from slicing.layout import Layout
 from slicing.memory import Memory, Space
@@ -92,27 +93,45 @@ class PackedPrefix:
 
 
 class Chunk:
-    """A few candidates on their way through the rates; see :class:`slicing.network.Prefixes`."""
+    """A few candidates on their way through the rates; see :class:`slicing.network.Prefixes`.
 
-    def __init__(self, inputs: Sequence[Tensor], packed: Packing, last: int, memory: Memory) -> None:
-        self.inputs = tuple(inputs)
-        self.packed, self.last, self.memory = packed, last, memory
+    Args:
+        network: whose prefixes they are.
+        count: candidates.
+        inputs: (count, ...) each; query inputs with a row per query of the chunk where it is told them; None for one
+            that is not there yet.
+        queries: of the candidates.
+        packed: gives a layer's packed weight blocks.
+        memory: of the session.
+    """
+
+    def __init__(
+        self,
+        network: "SlicedNetwork",
+        count: int,
+        inputs: Sequence[Tensor | None],
+        queries: Queries | None,
+        packed: Packing,
+        memory: Memory,
+    ) -> None:
+        self.network, self.count, self.inputs, self.queries = network, count, list(inputs), queries
+        self.packed, self.last, self.memory = packed, len(network.rates) - 1, memory
         self.prefixes: dict[str, Prefix] = {}
         self.sums: dict[str, Tensor] = {}
         self._extended: dict[str, Sequence[Tensor]] = {}
         self._kept_until = memory.space.mark()
 
     def __len__(self) -> int:
-        return self.inputs[0].shape[0]  # len() of a tensor is slow
+        return self.count
 
     def forget(self) -> None:
         """Drop what the passes before left: the next one starts anew."""
         self.prefixes, self.sums = {}, {}
 
-    def advance(self, network: "SlicedNetwork", start: int, to: int) -> Tensor:
+    def advance(self, start: int, to: int) -> Tensor:
         """Scores at ``to``; what was computed at ``start`` is taken from here, and what is new is kept here."""
         self._kept_until = self.memory.space.mark()
-        scores = network.advance(self.inputs, start, to, self)
+        scores = self.network.advance(self.inputs, start, to, self, queries=self.queries)
         self._extended = {}
         self.memory.space.release(self._kept_until)
         return scores
@@ -157,16 +176,41 @@ class Chunk:
     def gathered(parts: Sequence[tuple["Chunk", Tensor]]) -> "Chunk":
         """A chunk of the survivors of several chunks, in their order, in their memory's current space."""
         first = parts[0][0]
-        space = first.memory.space
-        inputs = [
-            _gathered([(chunk.inputs[i], rows) for chunk, rows in parts], space) for i in range(len(first.inputs))
-        ]
-        new = Chunk(inputs, first.packed, first.last, first.memory)
+        space, network = first.memory.space, first.network
+        own = [rows for _, rows in parts]
+        queries, asked = _queries_of(parts)
+        new = Chunk(network, sum(map(len, own)), (), queries, first.packed, first.memory)
+
+        def rows_of(name: str) -> Sequence[Tensor]:
+            return own if queries is None or name not in network.inputs.query_side else asked
+
+        for i, name in enumerate(network.inputs.names):
+            there = [x for x in (chunk.inputs[i] for chunk, _ in parts) if x is not None]
+            new.inputs.append(_gathered(list(zip(there, rows_of(name), strict=True)), space) if there else None)
         for edge, prefix in first.prefixes.items():
-            new.prefixes[edge] = prefix.gathered([(chunk.prefixes[edge], rows) for chunk, rows in parts], space)
+            prefixes = [chunk.prefixes[edge] for chunk, _ in parts]
+            new.prefixes[edge] = prefix.gathered(list(zip(prefixes, rows_of(edge), strict=True)), space)
         for head in first.sums:
-            new.sums[head] = _gathered([(chunk.sums[head], rows) for chunk, rows in parts], space)
+            sums = [chunk.sums[head] for chunk, _ in parts]
+            new.sums[head] = _gathered(list(zip(sums, rows_of(head), strict=True)), space)
         return new
+
+
+def _queries_of(parts: Sequence[tuple[Chunk, Tensor]]) -> tuple[Queries | None, list[Tensor]]:
+    """The queries of the survivors of several chunks, and which of each chunk's queries have any.
+
+    A query that two chunks share has a row of each: two equal rows are less trouble than one.
+    """
+    indices, numbers, asked, above = [], [], [], 0
+    for chunk, rows in parts:
+        if chunk.queries is None:
+            return None, []
+        left = Queries.of(chunk.queries.index[rows])
+        indices.append(left.index + above)
+        numbers.append(chunk.queries.numbers[left.numbers])
+        asked.append(left.numbers)
+        above += len(left)
+    return Queries(torch.cat(indices), torch.cat(numbers)), asked
 
 
 def _gathered(parts: Sequence[tuple[Tensor, Tensor]], space: Space) -> Tensor:

@@ -1,7 +1,7 @@
 """From any torch module made of supported layers to a sliced network with the same weights."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import gcd
 from typing import Any
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from slicing.errors import SlicingError
 from slicing.flops import Shapes
+from slicing.inputs import declared
 from slicing.layers import Connectivity, Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedGroupNorm
 from slicing.layout import Layout
-from slicing.network import SlicedNetwork, heads_of
+from slicing.network import SlicedNetwork
 from slicing.rates import check_rates, width
-from slicing.spec import Node, Spec
+from slicing.spec import Node, Spec, heads_of
 from slicing.trace import trace
 
 
@@ -31,6 +32,8 @@ def convert(
     groups: int = 16,
     rescale: bool | None = None,
     input_shape: Shapes | None = None,
+    input_rates: Mapping[str, float] | None = None,
+    query_inputs: Collection[str] = (),
 ) -> SlicedNetwork:
     """Slice a torch module, keeping its weights.
 
@@ -53,6 +56,10 @@ def convert(
         rescale: rescale dense layers by M/round(rM) (section 3.5.1); None: where the fan-in varies, that is ``dense``.
         input_shape: shape of one input without the batch (of several inputs: a sequence of shapes), needed only to
             concatenate flattened activations or raw inputs.
+        input_rates: feature tiers: by the name of an argument of the module's forward, the first rate that reads it;
+            every rate reads the others. Such an input is (N, features), or ids of an embedding.
+        query_inputs: names of arguments that are constant within a query, so that what depends on them alone can run
+            once per query: see :meth:`slicing.IncrementalScorer.start`.
 
     Raises:
         SlicingError: for a layer that can't be sliced, naming it, or rates that split a group, with the legal widths.
@@ -60,6 +67,7 @@ def convert(
     rates = check_rates(rates)
     spec, layers = trace(module, input_shape)
     spec, norms = _with_group_norm(spec, rates, groups)
+    spec = declared(spec, input_rates or {}, query_inputs)
     network = SlicedNetwork(spec, rates, connectivity, rescale)
     parameter = next(module.parameters(), None)
     if parameter is not None:

@@ -24,15 +24,18 @@ def extract(network: SlicedNetwork, rate: float | None = None) -> fx.GraphModule
         rate: one of its rates; None is the whole network.
 
     Returns:
-        A module with the same inputs and the same parameter names.
+        A module with the inputs that the rate reads and the same parameter names.
     """
     to = rate_index(network.rates, rate)
     root = nn.Module()
     graph = fx.Graph()
-    values: dict[str, fx.Node] = {name: graph.placeholder(name) for name in network.spec.inputs}
+    values: dict[str, fx.Node] = {
+        name: graph.placeholder(name) for name in network.spec.inputs if network.inputs.first[name] <= to
+    }
     for node in network.spec.nodes:
-        xs = tuple(values[name] for name in node.inputs)
-        values[node.name] = _emit(graph, root, node, network, to, xs)
+        xs = tuple(values[name] for name in node.inputs if name in values)
+        if xs if node.op == "cat" else node.inputs[0] in values:  # else it has no units yet
+            values[node.name] = _emit(graph, root, node, network, to, xs)
     graph.output(values[network.spec.output])
     module = fx.GraphModule(root, graph)
     module.train(network.training)
@@ -49,7 +52,8 @@ def _emit(
     if node.op == "squeeze":
         return graph.call_function(torch.squeeze, (*xs, node.config["dim"]))
     _put(root, node.name, _plain_layer(node, network, to))
-    return graph.call_module(node.name, xs)
+    result = graph.call_module(node.name, xs[:1])
+    return graph.call_function(torch.add, (result, xs[1])) if len(xs) > 1 else result
 
 
 def _plain_layer(node: Node, network: SlicedNetwork, to: int) -> nn.Module:

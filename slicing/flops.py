@@ -22,51 +22,68 @@ Shapes = Sequence[int] | Sequence[Sequence[int]]
 class Cost:
     """What one candidate costs, from its input's shape.
 
+    Layers that depend on query inputs alone run once per query where a session is told the queries. Their part counts
+    with a ``share``: queries per candidate, in (0, 1]; 1, the default, is a candidate by itself.
+
     Attributes:
         sizes: for each operation, how many numbers it computes per candidate at full width.
     """
 
     network: SlicedNetwork
     sizes: Mapping[str, int]
-    _flops: dict[tuple[int, int], int] = field(default_factory=dict, compare=False, repr=False)
-    _cached: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
+    _flops: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
+    _cached: dict[int, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
 
     def flops(self, to: int, start: int = -1) -> int:
         """Multiply-adds per candidate between two rates' positions; ``start=-1`` is from scratch."""
+        return sum(self._flops_of(start, to))
+
+    def query_flops(self, to: int, start: int = -1) -> int:
+        """Those of them in layers that depend on the query alone."""
+        return self._flops_of(start, to)[1]
+
+    def flops_shared(self, to: int, start: int, share: float) -> float:
+        """Multiply-adds per candidate when there are ``share`` queries per candidate."""
+        own, query = self._flops_of(start, to)
+        return own + query * share if query else own
+
+    def cached_values(self, to: int, share: float = 1) -> float:
+        """Numbers per candidate in the prefixes that an incremental pass keeps, and that choosing survivors copies."""
+        if to not in self._cached:
+            self._cached[to] = self._count_cached(to)
+        own, query = self._cached[to]
+        return own + query * share if query else own
+
+    def _flops_of(self, start: int, to: int) -> tuple[int, int]:
         if (start, to) not in self._flops:
             self._flops[start, to] = self._count(start, to)
         return self._flops[start, to]
 
-    def cached_values(self, to: int) -> int:
-        """Numbers per candidate in the prefixes that an incremental pass keeps, and that choosing survivors copies."""
-        if to not in self._cached:
-            self._cached[to] = self._count_cached(to)
-        return self._cached[to]
-
-    def _count(self, start: int, to: int) -> int:
-        total = 0
+    def _count(self, start: int, to: int) -> tuple[int, int]:
+        totals = {False: 0, True: 0}
         for name, layer in self.network.layer_modules():
             if isinstance(layer, Mixing | SlicedGroupedConv2d):
                 positions = self.sizes[name] // layer.gives.widths[-1]
-                total += layer.macs(start, to) * positions
-        return total
+                totals[name in self.network.inputs.query_side] += layer.macs(start, to) * positions
+        return totals[False], totals[True]
 
-    def _count_cached(self, to: int) -> int:
+    def _count_cached(self, to: int) -> tuple[int, int]:
         edges: dict[str, int] = {}
         for step in self.network.steps:
             layer = self.network.module_of(step.name) if step.kind == "mix" else None
             if isinstance(layer, Mixing) and layer.reads.sliced:
                 edge = step.inputs[0]
                 edges[edge] = self.sizes[edge] * layer.reads.widths[to] // layer.reads.widths[-1]
-        return sum(edges.values())
+        query = sum(values for edge, values in edges.items() if edge in self.network.inputs.query_side)
+        return sum(edges.values()) - query, query
 
     def held_values(self, to: int) -> int:
-        """Numbers per candidate that an incremental pass holds at a rate, its inputs not counted.
+        """Numbers per candidate by itself that an incremental pass holds at a rate, its inputs not counted.
 
         Besides the prefixes, each head's sum; at the last rate nobody widens any more and the prefixes are gone.
         """
         sums = sum(self.sizes[step.name] for step in self.network.steps if step.kind == "head")
-        return sums if to == len(self.network.rates) - 1 else sums + self.cached_values(to)
+        return sums if to == len(self.network.rates) - 1 else sums + int(self.cached_values(to))
 
     def largest_activation(self) -> int:
         """Numbers per candidate in the largest activation at full width."""
@@ -92,7 +109,7 @@ def cost(network: SlicedNetwork, input_shape: Shapes) -> Cost:
             torch.zeros(1, *shape, dtype=torch.long if name in looked_up else torch.float32)
             for name, shape in zip(network.spec.inputs, shapes, strict=True)
         ]
-    sizes: dict[str, int] = {}
+    sizes = {name: x.numel() for name, x in zip(network.spec.inputs, inputs, strict=True)}
 
     def record(name: str, result: Tensor) -> None:
         sizes[name] = result.numel()

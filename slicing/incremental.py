@@ -1,6 +1,6 @@
 """Scoring at one rate, choosing survivors, and widening to a later rate with what was computed before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Literal
 from weakref import finalize
@@ -11,6 +11,7 @@ from torch import Tensor
 from slicing.cache import Chunk
 from slicing.errors import SlicingError
 from slicing.flops import Cost, cost
+from slicing.inputs import Queries
 from slicing.layers import Mixing, Packed, SlicedConv2d
 from slicing.memory import Pool
 from slicing.network import SlicedNetwork
@@ -59,25 +60,43 @@ class IncrementalScorer:
         self._costs: dict[tuple[tuple[int, ...], ...], Cost] = {}
         self.pool = Pool()
 
-    def start(self, *inputs: Tensor) -> "Session":
+    def start(self, *inputs: Tensor | None, queries: Tensor | None = None) -> "Session":
         """Begin with candidates.
 
         Args:
-            inputs: (N, ...) each, as the network takes them.
+            inputs: (N, ...) each, as the network takes them; None for one that the first rates do not read, to be given
+                later by :meth:`Session.give`.
+            queries: int64 (N,), numbers of at least 0 that say whose query each candidate is of. With them, each of the
+                network's query inputs has a row per query, by rising number, and what depends on these alone is
+                computed once per query. Without, or in a network that has none, every input has a row per candidate.
 
         Raises:
-            SlicingError: when the number of inputs or of candidates does not match.
+            SlicingError: when the number of inputs, of candidates or of queries does not match.
         """
         expected = self.network.spec.inputs
         if len(inputs) != len(expected):
             raise SlicingError(f"the network takes {len(expected)} inputs {list(expected)}, got {len(inputs)}")
-        if len({len(x) for x in inputs}) != 1:
-            raise SlicingError(f"every input must hold the same candidates, got {[len(x) for x in inputs]} rows")
-        return Session(self, inputs)
+        given = {name: x for name, x in zip(expected, inputs, strict=True) if x is not None}
+        by_query = () if queries is None else self.network.spec.query_inputs
+        rows = [len(x) for name, x in given.items() if name not in by_query]
+        rows += [] if queries is None else [len(queries)]
+        if len(set(rows)) != 1:
+            raise SlicingError(f"every input must hold the same candidates, got {rows} rows")
+        session = Session(self, rows[0], queries if by_query else None, self._shapes(given))
+        session.give(given)
+        return session
 
-    def cost(self, inputs: Sequence[Tensor]) -> Cost:
-        """The arithmetic of candidates of this shape."""
-        shapes = tuple(tuple(x.shape[1:]) for x in inputs)
+    def _shapes(self, given: Mapping[str, Tensor]) -> tuple[tuple[int, ...], ...]:
+        """The shape of one candidate in each input; what is given later is (N, features), or ids."""
+        spec = self.network.spec
+        sizes = spec.input_features or (None,) * len(spec.inputs)
+        return tuple(
+            tuple(given[name].shape[1:]) if name in given else () if size is None else (size,)
+            for name, size in zip(spec.inputs, sizes, strict=True)
+        )
+
+    def cost(self, shapes: tuple[tuple[int, ...], ...]) -> Cost:
+        """The arithmetic of candidates of these shapes."""
         if shapes not in self._costs:
             self._costs[shapes] = cost(self.network, shapes if len(shapes) > 1 else shapes[0])
         return self._costs[shapes]
@@ -103,26 +122,62 @@ class Session:
 
     Attributes:
         mode: how the last :meth:`widen` went: ``fresh``, ``reuse`` or ``recompute``.
-        flops: multiply-adds per candidate of the last :meth:`widen`.
+        flops: multiply-adds per candidate of the last :meth:`widen`; what ran once per query is shared out.
     """
 
-    def __init__(self, scorer: IncrementalScorer, inputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self, scorer: IncrementalScorer, count: int, queries: Tensor | None, shapes: tuple[tuple[int, ...], ...]
+    ) -> None:
         self.mode: Mode = "fresh"
-        self.flops = 0
+        self.flops: float = 0
         self._scorer, self._network = scorer, scorer.network
-        self._cost = scorer.cost(inputs)
-        self._last = len(self._network.rates) - 1
+        self._cost = scorer.cost(shapes)
         self._reached = -1
         self._rows = scorer.chunk_size(self._cost)
         self._memory = scorer.pool.lend()
         finalize(self, scorer.pool.take_back, self._memory).atexit = False
         self._chunks = [
-            Chunk([_image_layout(x[at : at + self._rows]) for x in inputs], scorer.blocks, self._last, self._memory)
-            for at in range(0, max(len(inputs[0]), 1), self._rows)
+            Chunk(
+                self._network,
+                min(self._rows, count - at),
+                [None] * len(shapes),
+                None if queries is None else Queries.of(queries[at : at + self._rows]),
+                scorer.blocks,
+                self._memory,
+            )
+            for at in range(0, max(count, 1), self._rows)
         ]
 
     def __len__(self) -> int:
         return sum(len(chunk) for chunk in self._chunks)
+
+    def give(self, inputs: Mapping[str, Tensor]) -> None:
+        """Inputs that the next rates read, of the candidates still in.
+
+        Args:
+            inputs: by name, (candidates still in, ...) in their order; where the session was told queries, query inputs
+                have a row for each query that still has candidates, by rising number.
+
+        Raises:
+            SlicingError: for an unknown name or another number of rows.
+        """
+        names = self._network.inputs.names
+        queries = [chunk.queries for chunk in self._chunks if chunk.queries is not None]
+        numbers = torch.cat([each.numbers for each in queries]).unique() if queries else torch.empty(0)
+        bounds = [0, *accumulate(len(chunk) for chunk in self._chunks)]
+        for name, x in inputs.items():
+            if name not in names:
+                raise SlicingError(f"{name!r} is not one of the network's inputs {list(names)}; name one of them")
+            by_query = bool(queries) and name in self._network.spec.query_inputs
+            wanted, what = (len(numbers), "queries") if by_query else (bounds[-1], "candidates")
+            if len(x) != wanted:
+                raise SlicingError(f"input {name!r} must have a row for each of {wanted} {what}, got {len(x)}")
+            for chunk, at, stop in zip(self._chunks, bounds, bounds[1:], strict=False):
+                if by_query and chunk.queries is not None:
+                    part = x[torch.searchsorted(numbers, chunk.queries.numbers)]
+                else:
+                    part = x[at:stop]
+                chunk.inputs[names.index(name)] = _image_layout(part)
 
     @torch.inference_mode()
     def widen(self, rate: float) -> Tensor:
@@ -141,12 +196,13 @@ class Session:
         if to <= self._reached:
             reached = self._network.rates[self._reached]
             raise SlicingError(f"can only widen: rate {rate} does not lie above {reached}, reached before")
-        start = self._begin_at(to)
-        self.flops = self._cost.flops(to, start)
+        share = self._queries_per_candidate()
+        start = self._begin_at(to, share)
+        self.flops = self._cost.flops_shared(to, start, share)
         if start < 0:
             for chunk in self._chunks:
                 chunk.forget()
-        scores = [chunk.advance(self._network, start, to) for chunk in self._chunks]
+        scores = [chunk.advance(start, to) for chunk in self._chunks]
         self._reached = to
         return torch.cat(scores)
 
@@ -175,14 +231,19 @@ class Session:
         self._chunks = [self._pack(pack, bounds) for pack in packs]
         left.clear()
 
-    def _begin_at(self, to: int) -> int:
+    def _queries_per_candidate(self) -> float:
+        if self._chunks[0].queries is None:
+            return 1
+        return sum(len(chunk.queries) for chunk in self._chunks if chunk.queries is not None) / max(1, len(self))
+
+    def _begin_at(self, to: int, share: float) -> int:
         if self._reached < 0:
             self.mode = "fresh"
             return -1
         reuse = self._scorer.reuse == "always"
         if self._scorer.reuse == "auto":
-            copies = self._cost.cached_values(self._reached) * MULTIPLY_ADDS_PER_COPY
-            reuse = self._cost.flops(to, self._reached) + copies <= self._cost.flops(to)
+            copies = self._cost.cached_values(self._reached, share) * MULTIPLY_ADDS_PER_COPY
+            reuse = self._cost.flops_shared(to, self._reached, share) + copies <= self._cost.flops_shared(to, -1, share)
         self.mode = "reuse" if reuse else "recompute"
         return self._reached if reuse else -1
 

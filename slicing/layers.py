@@ -97,7 +97,7 @@ class Mixing(nn.Module):
 
     def scale(self, to: int) -> float:
         """Output rescaling M / round(rM) (section 3.5.1), 1.0 where the layer does not rescale."""
-        return self.reads.widths[-1] / self.reads.widths[to] if self.rescale else 1.0
+        return self.reads.widths[-1] / self.reads.widths[to] if self.rescale and self.reads.widths[to] else 1.0
 
     def forward(
         self,
@@ -106,6 +106,7 @@ class Mixing(nn.Module):
         to: int,
         blocks: Sequence[Packed] | None = None,
         out: Tensor | None = None,
+        added: bool = False,
     ) -> Tensor:
         """The units between two rates.
 
@@ -115,6 +116,7 @@ class Mixing(nn.Module):
             to: position of the rate to reach.
             blocks: the weight blocks, packed once by :meth:`pack` (None: sliced here, so that gradients flow).
             out: where a dense layer shall put the new units, (N, new units).
+            added: what ``out`` holds takes the place of the bias.
 
         Returns:
             The new units; for an additive head the new units' share of the sum, without scale and bias.
@@ -131,12 +133,13 @@ class Mixing(nn.Module):
         scale = self.scale(to)
         spans = self.blocks(start, to)
         packed = blocks or [Packed(self.weight[a:b, :m], self._bias(a, b)) for a, b, m in spans]
-        if len(spans) == 1:
-            return self.product(self._first(parts, spans[0][2]), packed[0].weight, packed[0].bias, scale, out)
         rows = []
         for (a, b, m), block in zip(spans, packed, strict=True):
-            place = None if out is None else out[:, a - spans[0][0] : b - spans[0][0]]
-            rows.append(self.product(self._first(parts, m), block.weight, block.bias, scale, place))
+            place = out if out is None or len(spans) == 1 else out[:, a - spans[0][0] : b - spans[0][0]]
+            bias = place if added else block.bias
+            rows.append(self.product(self._first(parts, m), block.weight, bias, scale, place))
+        if len(rows) == 1:
+            return rows[0]
         return torch.cat(rows, self.gives.axis) if out is None else out
 
     def every_rate(self, x: Tensor) -> Tensor:
@@ -182,7 +185,7 @@ class Mixing(nn.Module):
         self.weight.zero_()
         for a, b, m in self.blocks(-1, len(self.gives.widths) - 1):
             gain = 1.0 if self.head else 2.0
-            self.weight[a:b, :m].normal_(0.0, (gain / (m * taps)) ** 0.5)
+            self.weight[a:b, :m].normal_(0.0, (gain / max(1, m * taps)) ** 0.5)
         if self.bias is not None:
             self.bias.zero_()
 
@@ -207,7 +210,7 @@ class Mixing(nn.Module):
             elif columns > 0:
                 first.append(part.narrow(self.reads.axis, 0, columns))
             columns -= size
-        return first
+        return first or [parts[0].narrow(self.reads.axis, 0, 0)]
 
     def _bias(self, first: int, stop: int) -> Tensor | None:
         return None if self.bias is None else self.bias[first:stop]

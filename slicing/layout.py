@@ -43,6 +43,11 @@ class Layout:
         """An activation of the same width at every one of ``rates`` rates."""
         return cls(((units,) * rates,), False, axis=axis)
 
+    def since(self, first: int) -> "Layout":
+        """The layout with no units below the rate at position ``first``."""
+        branches = tuple(tuple(units if k >= first else 0 for k, units in enumerate(each)) for each in self.branches)
+        return replace(self, branches=branches, sliced=True)
+
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Units in use at each rate, over all branches."""
@@ -101,4 +106,5 @@ class Layout:
 def concatenated(layouts: Sequence[Layout]) -> Layout:
     """The layout of a concatenation: branch beside branch, in block order."""
     branches = tuple(branch for layout in layouts for branch in layout.branches)
-    return replace(layouts[0], branches=branches)
+    known = next((layout for layout in layouts if layout.sliced), layouts[0])  # an input does not tell its axis
+    return replace(known, branches=branches)

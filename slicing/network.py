@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from slicing.errors import SlicingError
+from slicing.inputs import Inputs, Queries
 from slicing.layers import (
     Connectivity,
     Mixing,
@@ -22,7 +23,7 @@ from slicing.layers import (
 )
 from slicing.layout import Layout, concatenated
 from slicing.rates import check_rates, rate_index, widths
-from slicing.spec import UNITWISE, Node, Spec, unitwise_module
+from slicing.spec import UNITWISE, Node, Spec, heads_of, unitwise_module
 
 Kind = Literal["mix", "head", "slice", "plain", "cat", "add", "mul"]
 
@@ -51,12 +52,14 @@ class Step:
         name: its node.
         kind: what kind of call it takes.
         inputs: what it reads.
+        meets: whether it reads both what depends on the query alone and what belongs to candidates.
         done_with: what may be freed behind it.
     """
 
     name: str
     kind: Kind
     inputs: tuple[str, ...]
+    meets: bool
     done_with: tuple[str, ...]
 
 
@@ -69,6 +72,7 @@ class SlicedNetwork(nn.Module):
     Attributes:
         spec: the architecture.
         rates: the valid slice rates, rising, the last one 1.0.
+        inputs: what is known of its inputs: see :class:`slicing.inputs.Inputs`.
         connectivity: ``nested`` or ``dense``.
         rescale: whether dense layers rescale by M/round(rM).
     """
@@ -91,8 +95,10 @@ class SlicedNetwork(nn.Module):
         self.connectivity: Connectivity = connectivity
         self.rescale = connectivity == "dense" if rescale is None else rescale
         self.layers = nn.Module()
-        self.layouts = self._input_layouts()
+        self.inputs = Inputs(spec, self.rates)
+        self.layouts = self.inputs.layouts()
         heads = heads_of(spec)
+        self._addends = {node.inputs[1] for node in spec.nodes if node.op == "linear" and len(node.inputs) == 2}
         self._rectified_in_place = _read_by_rectifier_alone(spec) - heads  # a head's sum is kept
         self._module_of: dict[str, nn.Module] = {}  # a submodule's path takes longer to follow than a small layer
         for node in spec.nodes:
@@ -109,11 +115,15 @@ class SlicedNetwork(nn.Module):
         self.steps = tuple(self._steps(heads))
         self._owned, self._prefixes = self._dense_results()
 
-    def forward(self, *inputs: Tensor, rate: float | None = None) -> Tensor:
+    @property
+    def _like(self) -> Tensor:
+        return next(self.parameters(), torch.empty(0))
+
+    def forward(self, *inputs: Tensor | None, rate: float | None = None) -> Tensor:
         """Scores of the r-net.
 
         Args:
-            inputs: (N, ...) each.
+            inputs: (N, ...) each; None for one that the rate does not read.
             rate: one of ``rates``; None is the whole network.
 
         Returns:
@@ -133,7 +143,7 @@ class SlicedNetwork(nn.Module):
         last = len(self.rates) - 1
         if self.connectivity == "dense":
             return torch.stack([self.advance(inputs, -1, k) for k in range(last + 1)])
-        values = self._named(inputs)
+        values = self._entering(inputs, -1, last)
         behind = self._behind_heads()
         totals: dict[str, list[Tensor]] = {}
         for step in self.steps:
@@ -145,6 +155,8 @@ class SlicedNetwork(nn.Module):
                 module = self.module_of(step.name)
                 assert isinstance(module, Mixing)
                 values[step.name] = module.every_rate(values[step.inputs[0]])
+                for addend in step.inputs[1:]:
+                    values[step.name] = values[step.name] + values[addend]
             else:
                 values[step.name] = self._run(step, [values[name] for name in step.inputs], -1, last)
         scores = []
@@ -158,30 +170,36 @@ class SlicedNetwork(nn.Module):
 
     def advance(
         self,
-        inputs: Sequence[Tensor],
+        inputs: Sequence[Tensor | None],
         start: int,
         to: int,
         prefixes: Prefixes | None = None,
         record: Callable[[str, Tensor], None] | None = None,
+        queries: Queries | None = None,
     ) -> Tensor:
         """Run from one rate to a wider one: what flows through the network is the new units alone.
 
         Args:
-            inputs: (N, ...) each.
+            inputs: (N, ...) each; with ``queries``, query inputs (Q, ...); None for one that ``to`` does not read.
             start: position of the rate already reached, -1 for a one-shot pass.
             to: position of the rate to reach.
             prefixes: what an earlier call remembered, and what this one shall remember.
             record: called with each operation's name and result.
+            queries: whose query each candidate is of; None: the query inputs have a row per candidate, too.
 
         Returns:
             The scores at ``to``, (N, C).
         """
-        values = self._named(inputs)
+        values = self._entering(inputs, start, to, queries)
         for step in self.steps:
             xs = [values[name] for name in step.inputs]
+            handed_out = queries if step.meets else None
             if step.kind in ("mix", "head"):
-                y = self._mix(step, xs[0], start, to, prefixes)
+                y = self._mix(step, xs, start, to, prefixes, handed_out)
             else:
+                if handed_out is not None:
+                    side = self.inputs.query_side
+                    xs = [x[handed_out.index] if n in side else x for n, x in zip(step.inputs, xs, strict=True)]
                 y = self._run(step, xs, start, to)
             if record is not None:
                 record(step.name, y)
@@ -205,14 +223,21 @@ class SlicedNetwork(nn.Module):
             if reset is not None:
                 reset()
 
-    def _named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        names = self.spec.inputs
-        if len(inputs) != len(names):
-            raise SlicingError(f"the network takes {len(names)} inputs {list(names)}, got {len(inputs)}")
-        return dict(zip(names, inputs, strict=True))
+    def _entering(
+        self, inputs: Sequence[Tensor | None], start: int, to: int, queries: Queries | None = None
+    ) -> dict[str, Tensor]:
+        return self.inputs.entering(inputs, start, to, queries, self._like)
 
-    def _mix(self, step: Step, x: Tensor, start: int, to: int, prefixes: Prefixes | None) -> Tensor:
-        layer = self.module_of(step.name)
+    def _mix(
+        self,
+        step: Step,
+        xs: Sequence[Tensor],
+        start: int,
+        to: int,
+        prefixes: Prefixes | None,
+        queries: Queries | None,
+    ) -> Tensor:
+        layer, x = self.module_of(step.name), xs[0]
         assert isinstance(layer, Mixing)
         blocks = None if prefixes is None else prefixes.weights(step.name, layer, start, to)
         if step.kind == "mix":
@@ -220,10 +245,17 @@ class SlicedNetwork(nn.Module):
             if prefixes is not None and layer.reads.sliced:
                 parts = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
             out = None
+            first, stop = span(layer.gives, start, to)
             if prefixes is not None and step.name in self._owned:
-                first, stop = span(layer.gives, start, to)
                 out = prefixes.room(x, stop - first, step.name in self._prefixes, to)
-            return layer(parts, start, to, blocks, out)
+            if len(xs) == 1:
+                return layer(parts, start, to, blocks, out)
+            if queries is None:
+                return layer(parts, start, to, blocks, out) + xs[1]
+            if out is None:
+                return layer(parts, start, to, blocks) + xs[1][queries.index]
+            addend = xs[1] if layer.bias is None else xs[1] + layer.bias[first:stop]
+            return layer(parts, start, to, blocks, torch.index_select(addend, 0, queries.index, out=out), added=True)
         grows = start < 0 or layer.reads.sliced
         share = layer((x,), start, to, blocks) if grows else None
         total = share if prefixes is None else prefixes.accumulate(step.name, share)
@@ -239,15 +271,6 @@ class SlicedNetwork(nn.Module):
         if step.kind == "plain":
             return module(xs[0])
         return module(xs if step.kind == "cat" else xs[0], start, to)
-
-    def _input_layouts(self) -> dict[str, Layout]:
-        # One unit of unknown size: the layer that reads an input tells how many features it has.
-        features = self.spec.input_features or (None,) * len(self.spec.inputs)
-        unit = Layout.fixed(1, len(self.rates))
-        return {
-            name: replace(unit, pending=True) if size is None else unit.times(size, name)
-            for name, size in zip(self.spec.inputs, features, strict=True)
-        }
 
     def _build(self, node: Node, head: bool) -> tuple[nn.Module | None, Layout]:
         reads = [self.layouts[name] for name in node.inputs]
@@ -287,6 +310,13 @@ class SlicedNetwork(nn.Module):
         if node.op == "linear":
             reads_linear = replace(first.resolve(config["in_features"], node.name), axis=-1)
             gives = self._out(node, config["out_features"], head, axis=-1)
+            if any(layout.branches != gives.branches for layout in reads[1:]) or (head and len(reads) > 1):
+                raise SlicingError(f"{node.name}: what is added to a dense layer's result must have its units")
+            if not reads_linear.widths[0] and (config["bias"] or node.name not in self._addends):
+                raise SlicingError(
+                    f"{node.name}: reads nothing at rate {self.rates[0]}, because its inputs are of later rates; "
+                    "concatenate them with others before the first dense layer"
+                )
             return SlicedLinear(reads_linear, gives, config["bias"], self.connectivity, self.rescale), gives
         if node.op == "conv2d":
             return self._build_conv(node, first.resolve(config.pop("in_channels"), node.name), head, config)
@@ -353,7 +383,8 @@ class SlicedNetwork(nn.Module):
             done = tuple(
                 name for name in dict.fromkeys(node.inputs) if last_use[name] == i and name != self.spec.output
             )
-            yield Step(node.name, self._kind(node, heads), node.inputs, done)
+            meets = len({source in self.inputs.query_side for source in node.inputs}) == 2
+            yield Step(node.name, self._kind(node, heads), node.inputs, meets, done)
 
     def _kind(self, node: Node, heads: set[str]) -> Kind:
         if node.op in ("add", "mul", "cat"):
@@ -372,24 +403,6 @@ class _Squeeze(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.squeeze(self.dim)
-
-
-def mixes(node: Node) -> bool:
-    """Whether an operation mixes units, so that a later one may be the head."""
-    return node.op == "linear" or (node.op == "conv2d" and node.config.get("groups", 1) == 1)
-
-
-def heads_of(spec: Spec) -> set[str]:
-    """The mixing operations that no other mixing operation reads, directly or not: their outputs are scores."""
-    followed: set[str] = set()
-    heads: set[str] = set()
-    for node in reversed(spec.nodes):
-        behind = node.name in followed
-        if mixes(node) and not behind:
-            heads.add(node.name)
-        if mixes(node) or behind:
-            followed.update(node.inputs)
-    return heads
 
 
 def _read_by_rectifier_alone(spec: Spec) -> set[str]:

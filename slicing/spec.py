@@ -43,7 +43,8 @@ UNITWISE: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "adaptive_max_pool2d": (nn.AdaptiveMaxPool2d, ("output_size",)),
 }
 
-# Operations on whole activations; "softmax" and "squeeze" make sense behind a head alone.
+# Operations on whole activations; "softmax" and "squeeze" make sense behind a head alone. A "linear" may read a second
+# activation, which is added to its result.
 OPERATIONS = (
     *UNITWISE,
     "flatten",
@@ -79,12 +80,16 @@ class Spec:
         nodes: the operations, in an order in which they can run.
         output: the node that gives the scores.
         input_features: channels or features of each input, None where only the layer that reads it tells.
+        input_rates: the first slice rate that reads each input, None for one that every rate reads; empty: all are.
+        query_inputs: the inputs that are constant within a query.
     """
 
     inputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     output: str
     input_features: tuple[int | None, ...] = ()
+    input_rates: tuple[float | None, ...] = ()
+    query_inputs: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The graph as plain data that JSON can hold."""
@@ -103,8 +108,9 @@ class Spec:
             nodes = tuple(
                 Node(str(n["name"]), str(n["op"]), tuple(n["inputs"]), dict(n["config"])) for n in data["nodes"]
             )
-            features = tuple(data["input_features"])
-            spec = cls(tuple(data["inputs"]), nodes, str(data["output"]), features)
+            features, rates = tuple(data["input_features"]), tuple(data.get("input_rates", ()))
+            query_inputs = tuple(data.get("query_inputs", ()))
+            spec = cls(tuple(data["inputs"]), nodes, str(data["output"]), features, rates, query_inputs)
         except SlicingError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -130,6 +136,14 @@ class Spec:
             size is not None and (type(size) is not int or size < 1) for size in features
         ):
             raise SlicingError(f"input_features must give each of {len(self.inputs)} inputs its size, got {features}")
+        if len(self.input_rates) not in (0, len(self.inputs)) or any(
+            rate is not None and type(rate) is not float for rate in self.input_rates
+        ):
+            raise SlicingError(
+                f"input_rates must give each of {len(self.inputs)} inputs a rate or None, got {self.input_rates}"
+            )
+        if not all(name in self.inputs for name in self.query_inputs):
+            raise SlicingError(f"query_inputs must be some of the inputs {self.inputs}, got {self.query_inputs}")
         known = set(self.inputs)
         if len(known) != len(self.inputs):
             raise SlicingError(f"the inputs' names must differ, got {list(self.inputs)}")
@@ -149,9 +163,9 @@ class Spec:
         missing = [name for name in node.inputs if not isinstance(name, str) or name not in known]
         if missing or not node.inputs:
             raise SlicingError(f"{node.name}: reads {missing or 'nothing'}, which no earlier operation gives")
-        count = {"add": 2, "mul": 2, "cat": len(node.inputs)}.get(node.op, 1)
-        if len(node.inputs) != count:
-            raise SlicingError(f"{node.name}: {node.op} reads {count} activations, got {list(node.inputs)}")
+        counts = {"add": (2,), "mul": (2,), "cat": (len(node.inputs),), "linear": (1, 2)}.get(node.op, (1,))
+        if len(node.inputs) not in counts:
+            raise SlicingError(f"{node.name}: {node.op} reads {counts[0]} activations, got {list(node.inputs)}")
         check_settings(node.name, node.op, node.config, UNITWISE[node.op][1] if node.op in UNITWISE else None)
 
 
@@ -165,6 +179,24 @@ def check_name(name: str) -> None:
         raise SlicingError(
             f"an operation's name must be words of letters, digits, _ and - joined by dots, got {name!r}; rename it"
         )
+
+
+def mixes(node: Node) -> bool:
+    """Whether an operation mixes units, so that a later one may be the head."""
+    return node.op == "linear" or (node.op == "conv2d" and node.config.get("groups", 1) == 1)
+
+
+def heads_of(spec: Spec) -> set[str]:
+    """The mixing operations that no other mixing operation reads, directly or not: their outputs are scores."""
+    followed: set[str] = set()
+    heads: set[str] = set()
+    for node in reversed(spec.nodes):
+        behind = node.name in followed
+        if mixes(node) and not behind:
+            heads.add(node.name)
+        if mixes(node) or behind:
+            followed.update(node.inputs)
+    return heads
 
 
 def unitwise_module(node: Node) -> nn.Module:
