@@ -3,7 +3,7 @@
 from cascade.alone import AllScores, Alone, score_all
 from cascade.callables import CallableScorer, estimator_function
 from cascade.config import CascadeConfig, Planned, StageConfig, read_config, write_config
-from cascade.cost import flops_per_kept_item, flops_total, seconds_total
+from cascade.cost import feature_costs, features_total, flops_per_kept_item, flops_total, seconds_total
 from cascade.errors import CascadeError, ConformanceError
 from cascade.features import feature_matrix
 from cascade.frames import prepare
@@ -113,7 +113,9 @@ __all__ = [
     "estimator_function",
     "evaluate",
     "evaluate_plan",
+    "feature_costs",
     "feature_matrix",
+    "features_total",
     "flops_per_kept_item",
     "flops_total",
     "hit_rate",

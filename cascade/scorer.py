@@ -31,11 +31,14 @@ class StageInfo:
     rate: slice rate in (0, 1], or None when the stage is not a slice of a network.
     params: parameters of this stage's model alone.
     flops: per candidate, of this stage's model alone, from scratch; one multiply-add = 1.
+    features: what a candidate's features cost that this stage's model reads, all of them, in a unit of the user's
+    choice. A cascade fetches each once: a stage is charged with what no earlier stage has read (`cascade.cost`).
     """
 
     rate: float | None
     params: int
     flops: float
+    features: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rate is not None and not 0 < self.rate <= 1:
@@ -44,6 +47,8 @@ class StageInfo:
             raise CascadeError(f"params must be a whole number of at least 0, got {self.params!r}")
         if not (np.isfinite(self.flops) and self.flops >= 0):
             raise CascadeError(f"flops must be a finite number of at least 0, got {self.flops!r}")
+        if not (np.isfinite(self.features) and self.features >= 0):
+            raise CascadeError(f"features must be a finite cost of at least 0, got {self.features!r}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Candidate tables for rankers: a frame's columns as arrays, and rankers as stage scorers of the cascade engine."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cascade import CascadeError, StageInfo, StageScores
-from slicing import IncrementalScorer, Ranker, Session, parameter_count
+from slicing import IncrementalScorer, Ranker, RankerSession, parameter_count
 from slicing.incremental import Reuse
 
 
@@ -36,11 +37,17 @@ def _array(column: pl.Series) -> NDArray[np.generic]:
 
 def stage_infos(ranker: Ranker) -> tuple[StageInfo, ...]:
     """What each rate of a ranker costs from scratch."""
-    return tuple(StageInfo(rate, parameter_count(ranker.network, rate), ranker.flops(rate)) for rate in ranker.rates)
+    return tuple(
+        StageInfo(rate, parameter_count(ranker.network, rate), ranker.flops(rate), features)
+        for rate, features in zip(ranker.rates, ranker.feature_costs, strict=True)
+    )
 
 
 class RankerScorer:
     """A sliced ranker, a stage per rate; a later stage widens what an earlier one has computed.
+
+    A stage reads the columns of its tier for its candidates alone, and what is constant within a query goes through
+    the network once per query.
 
     Args:
         ranker: in eval mode.
@@ -54,21 +61,29 @@ class RankerScorer:
         self._scorer = IncrementalScorer(ranker.network, reuse=reuse)
 
     def start(self, candidates: pl.DataFrame) -> "_RankerSession":
-        """A session over the candidates' features."""
-        inputs = self._ranker.inputs(columns_of(candidates, self._ranker.columns))
-        return _RankerSession(self._scorer.start(*inputs), self._ranker.rates)
+        """A session over the candidates' columns."""
+
+        def read(names: Sequence[str], rows: NDArray[np.int64] | None) -> dict[str, NDArray[np.generic]]:
+            missing = [name for name in names if name not in candidates.columns]
+            return columns_of(candidates if rows is None or missing else candidates.select(names)[rows], names)
+
+        queries = None
+        if self._ranker.query:
+            queries = candidates["qid"].rank("dense").cast(pl.Int64).to_numpy() - 1
+        session = RankerSession(self._ranker, self._scorer, read, len(candidates), queries)
+        return _RankerSession(session, self._ranker.rates)
 
 
 class _RankerSession:
-    def __init__(self, session: Session, rates: Sequence[float]) -> None:
+    def __init__(self, session: RankerSession, rates: Sequence[float]) -> None:
         self._session, self._rates = session, rates
 
     def score(self, stage: int) -> StageScores:
         values = self._session.widen(self._rates[stage])
-        return StageScores(values[:, 0].float().numpy(), self._session.flops, self._session.mode)
+        return StageScores(values.float().numpy(), self._session.session.flops, self._session.session.mode)
 
     def keep(self, survivors: NDArray[np.int64]) -> None:
-        self._session.select(torch.from_numpy(survivors))
+        self._session.select(survivors)
 
 
 class SeparateRankers:
@@ -81,7 +96,7 @@ class SeparateRankers:
 
     def __init__(self, rankers: Sequence[Ranker], rates: Sequence[float]) -> None:
         infos = [stage_infos(ranker)[-1] for ranker in rankers]
-        self.stages = tuple(StageInfo(rate, info.params, info.flops) for rate, info in zip(rates, infos, strict=True))
+        self.stages = tuple(replace(info, rate=rate) for rate, info in zip(rates, infos, strict=True))
         self.params_held = sum(info.params for info in infos)
         self.rankers = tuple(rankers)
         self._scorers = [IncrementalScorer(ranker.network, reuse="never") for ranker in rankers]

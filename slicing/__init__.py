@@ -23,6 +23,7 @@ from slicing.ndcg import ndcg
 from slicing.network import SlicedNetwork
 from slicing.query_batches import QueryBatches
 from slicing.ranker import Ranker
+from slicing.ranker_session import RankerSession
 from slicing.ranker_training import RankerSettings, fit_ranker
 from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
 from slicing.rates import check_rates, legal_rates, width, widths
@@ -30,6 +31,7 @@ from slicing.schedules import Normal, Uniform, rate_probabilities
 from slicing.schemes import Joint, Plain, Sampled, Sandwich, Scheme
 from slicing.spec import Spec
 from slicing.survival import JointSurvival
+from slicing.tiers import Tier
 from slicing.train_config import TrainConfig
 from slicing.training import TrainResult, train
 from slicing.vocabulary import Vocabulary
@@ -54,6 +56,7 @@ __all__ = [
     "PointwiseMSE",
     "QueryBatches",
     "Ranker",
+    "RankerSession",
     "RankerSettings",
     "Sampled",
     "Sandwich",
@@ -68,6 +71,7 @@ __all__ = [
     "SlicedNetwork",
     "SlicingError",
     "Spec",
+    "Tier",
     "TrainConfig",
     "TrainResult",
     "Uniform",

@@ -78,8 +78,9 @@ def _plain_layer(node: Node, network: SlicedNetwork, to: int) -> nn.Module:
     if isinstance(layer, SlicedEmbedding):
         units = layer.gives.widths[to]
         table = nn.Embedding(layer.weight.shape[0], units, layer.padding_idx)
+        _like(table, layer)  # before the weights come: a double would be rounded
         table.weight.copy_(layer.weight[:, :units])
-        return _like(table, layer)
+        return table
     if isinstance(layer, SlicedGroupedConv2d):
         out, into = layer.gives.widths[to], layer.reads.widths[to]
         grouped = _convolution(config, into, out, groups=into // layer.per_group)

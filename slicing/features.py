@@ -112,6 +112,12 @@ class FeatureTransform:
             self._transform(x[at : at + _ROWS], at, result[at : at + _ROWS].numpy())
         return result
 
+    def part(self, features: Sequence[int]) -> "FeatureTransform":
+        """The transform of some of the features, by position, in that order."""
+        chosen = list(features)
+        names = tuple(self.names[i] for i in chosen)
+        return FeatureTransform(self.kind, names, self.table[:, chosen].contiguous(), self.missing[chosen])
+
     def tensors(self) -> dict[str, Tensor]:
         """What a model file stores of it as tensors; :meth:`description` is the rest."""
         return {"table": self.table, "missing": self.missing}

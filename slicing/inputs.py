@@ -15,7 +15,7 @@ from torch import Tensor
 from slicing.errors import SlicingError
 from slicing.layout import Layout
 from slicing.rates import rate_index
-from slicing.spec import Spec, heads_of
+from slicing.spec import Node, Spec, heads_of
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _with_addends(spec: Spec) -> Spec:
     for node in spec.nodes:
         for name in node.inputs:
             readers[name] = readers.get(name, 0) + 1
-    nodes = {node.name: node for node in spec.nodes}
+    nodes: dict[str, Node] = {}
     renamed: dict[str, str] = {}
     for node in spec.nodes:
         inputs = tuple(renamed.get(name, name) for name in node.inputs)

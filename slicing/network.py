@@ -332,6 +332,7 @@ class SlicedNetwork(nn.Module):
             )
             return norm, resolved
         gives = Layout.of(widths(self.rates, config["embedding_dim"], 1, node.name), axis=-1)
+        gives = gives.since(self.inputs.first.get(node.inputs[0], 0))
         return SlicedEmbedding(config["num_embeddings"], gives, config["padding_idx"]), gives
 
     def _build_conv(self, node: Node, reads: Layout, head: bool, config: dict) -> tuple[nn.Module, Layout]:

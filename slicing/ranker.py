@@ -1,8 +1,10 @@
 """A ranker: sliced network, feature transform and vocabularies as one object and one file, from columns to scores."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from slicing.flops import flops
 from slicing.incremental import IncrementalScorer, Reuse
 from slicing.models.ranker import input_shapes
 from slicing.network import SlicedNetwork
+from slicing.rates import rate_index
+from slicing.tiers import Source, Tier, check_tiers, feature_costs, sources
 from slicing.vocabulary import Vocabulary
 
 KIND = "ranker"
@@ -32,12 +36,16 @@ class Ranker:
         transform: of the numeric features; None where there are none.
         numeric: the numeric columns and how many features each holds, in the transform's order.
         vocabularies: the categorical columns and their vocabularies, in the order of the network's inputs.
+        tiers: columns that not every rate reads, or that cost something.
+        query: columns that are constant within a query.
     """
 
     network: SlicedNetwork
     transform: FeatureTransform | None
     numeric: Mapping[str, int]
     vocabularies: Mapping[str, Vocabulary]
+    tiers: tuple[Tier, ...] = ()
+    query: tuple[str, ...] = ()
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -49,10 +57,43 @@ class Ranker:
         """The columns that :meth:`scores` reads."""
         return (*self.numeric, *self.vocabularies)
 
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The columns behind each of the network's inputs."""
+        return sources(self.numeric, tuple(self.vocabularies), self.tiers, self.query, self.rates)
+
+    @cached_property
+    def transforms(self) -> tuple[FeatureTransform, ...]:
+        """The transform of each of the network's inputs of features."""
+        return transforms_of(self.transform, self.numeric, self.sources)
+
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """The shape of one candidate in each of the network's inputs."""
-        return input_shapes(0 if self.transform is None else self.transform.width, len(self.vocabularies))
+        return input_shapes([each.width for each in self.transforms], len(self.vocabularies))
+
+    @property
+    def feature_costs(self) -> tuple[float, ...]:
+        """What the columns that each rate reads cost per candidate, in the unit of the tiers."""
+        return feature_costs(self.tiers, self.rates)
+
+    def columns_at(self, rate: float) -> tuple[str, ...]:
+        """The columns that a rate reads."""
+        to = rate_index(self.rates, rate)
+        read = {name for source in self.sources if source.first <= to for name in source.columns}
+        return tuple(name for name in self.columns if name in read)
+
+    def input(self, position: int, columns: Mapping[str, np.ndarray]) -> Tensor:
+        """One of the network's inputs, from the columns of its source.
+
+        Raises:
+            SlicingError: as :meth:`inputs` does.
+        """
+        source = self.sources[position]
+        if source.categorical:
+            (name,) = source.columns
+            return self.vocabularies[name](column(columns, name))
+        return self.transforms[position](stacked(columns, {name: self.numeric[name] for name in source.columns}))
 
     def inputs(self, columns: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
         """What the network reads, ready for ``IncrementalScorer.start(*inputs)``.
@@ -61,17 +102,14 @@ class Ranker:
             columns: at least :attr:`columns`: numeric ones (N,) or (N, features), categorical ones (N,).
 
         Returns:
-            fp32 (N, features) unless there are none, then int64 (N,) for each categorical column.
+            fp32 (N, features) for each tier and side of them, then int64 (N,) for each categorical column.
 
         Raises:
             SlicingError: for a missing column, columns of different lengths, or values that the transform refuses.
         """
-        found = []
-        if self.transform is not None:
-            found.append(self.transform(stacked(columns, self.numeric)))
-        found += [vocabulary(column(columns, name)) for name, vocabulary in self.vocabularies.items()]
+        found = tuple(self.input(position, columns) for position in range(len(self.sources)))
         check_lengths({name: column(columns, name) for name in self.columns})
-        return tuple(found)
+        return found
 
     def scores(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Every rate's scores: fp32 (K, N), narrowest first. Nested, one pass widened from rate to rate.
@@ -103,6 +141,8 @@ class Ranker:
         description: dict[str, Any] = {"network": describe(self.network), "notes": dict(notes or {})}
         description["numeric"] = [[name, width] for name, width in self.numeric.items()]
         description["categorical"] = list(self.vocabularies)
+        description["tiers"] = [[tier.rate, list(tier.columns), tier.cost] for tier in self.tiers]
+        description["query"] = list(self.query)
         if self.transform is not None:
             tensors |= {f"transform.{name}": tensor for name, tensor in self.transform.tensors().items()}
             description["transform"] = self.transform.description()
@@ -128,9 +168,16 @@ class Ranker:
             vocabularies = {
                 name: Vocabulary.rebuild(_part(tensors, f"vocabulary.{i}.")) for i, name in enumerate(names)
             }
+            tiers = tuple(
+                Tier(float(rate), tuple(map(str, columns)), float(cost))
+                for rate, columns, cost in description.get("tiers", ())
+            )
+            ranker = cls(
+                network, transform, numeric, vocabularies, tiers, tuple(map(str, description.get("query", ())))
+            )
+            check_tiers(tiers, ranker.columns, ranker.rates)
         except (KeyError, TypeError, ValueError, AttributeError, SlicingError) as error:
             raise SlicingError(f"{path}: this ranker can't be read ({error}); save it again") from error
-        ranker = cls(network, transform, numeric, vocabularies)
         ranker._check(str(path))
         return ranker
 
@@ -139,17 +186,27 @@ class Ranker:
         tables = {
             node.inputs[0]: node.config["num_embeddings"] for node in self.network.spec.nodes if node.op == "embedding"
         }
-        inputs = self.network.spec.inputs
-        ids = inputs[self.transform is not None :]
+        spec, known = self.network.spec, self.network.inputs
+        groups = sum(not each.categorical for each in self.sources)
+        ids = spec.inputs[groups:]
         rows = [vocabulary.rows for vocabulary in self.vocabularies.values()]
         if len(ids) != len(rows) or [tables.get(name) for name in ids] != rows:
             raise SlicingError(f"{source}: the network's tables {tables} do not fit vocabularies of {rows} rows")
+        of_query = tuple(name for name, each in zip(spec.inputs, self.sources, strict=True) if each.of_query)
+        if [known.first[name] for name in spec.inputs] != [each.first for each in self.sources] or (
+            spec.query_inputs != of_query
+        ):
+            raise SlicingError(
+                f"{source}: the network's tiers or query inputs are not those of the columns; save again"
+            )
         if self.transform is None:
             return
-        width = self.network.spec.input_features[0] if self.network.spec.input_features else None
-        if sum(self.numeric.values()) != len(self.transform.names) or width != self.transform.width:
+        features = len(self.transform.names)
+        given = [each.width for each in self.transforms] if sum(self.numeric.values()) == features else [features]
+        widths = list(spec.input_features[:groups])
+        if widths != given:
             raise SlicingError(
-                f"{source}: the network reads {width} features, the transform gives {self.transform.width} from "
+                f"{source}: the network reads {widths} features, the transform gives {given} from "
                 f"columns of {sum(self.numeric.values())}; save the ranker again"
             )
 
@@ -204,6 +261,21 @@ def feature_names(numeric: Mapping[str, int]) -> Iterable[str]:
             yield name
         else:
             yield from (f"{name}[{i}]" for i in range(width))
+
+
+def transforms_of(
+    transform: FeatureTransform | None, numeric: Mapping[str, int], found: Sequence[Source]
+) -> tuple[FeatureTransform, ...]:
+    """The part of a transform that each input of features takes."""
+    if transform is None:
+        return ()
+    starts = dict(zip(numeric, accumulate(numeric.values(), initial=0), strict=False))
+    groups = [source.columns for source in found if not source.categorical]
+    if len(groups) == 1:
+        return (transform,)
+    return tuple(
+        transform.part([starts[name] + i for name in columns for i in range(numeric[name])]) for columns in groups
+    )
 
 
 def check_lengths(columns: Mapping[str, np.ndarray]) -> None:

@@ -11,17 +11,19 @@ from torch import Tensor, nn
 
 from slicing.errors import SlicingError
 from slicing.features import FeatureTransform, TransformKind
-from slicing.layers import Connectivity, SlicedEmbedding
+from slicing.inputs import declared
+from slicing.layers import Connectivity, Mixing, SlicedEmbedding
 from slicing.losses import Criterion
-from slicing.models.ranker import input_shapes, ranker_module
+from slicing.models.ranker import QUERY_LAYER, input_names, input_shapes, ranker_module
 from slicing.ndcg import ndcg
 from slicing.network import SlicedNetwork
 from slicing.progress import Progress
 from slicing.query_batches import QueryBatches, query_order
-from slicing.ranker import Ranker, check_lengths, column, feature_names, stacked, width_of
+from slicing.ranker import Ranker, check_lengths, column, feature_names, stacked, transforms_of, width_of
 from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
 from slicing.schemes import Joint, Scheme, every_rate
 from slicing.survival import JointSurvival
+from slicing.tiers import Tier, check_tiers, query_columns, sources
 from slicing.trace import trace
 from slicing.train_config import Device, Precision, TrainConfig
 from slicing.training import TrainResult, train
@@ -40,6 +42,9 @@ class RankerSettings:
     Args:
         rates: rising slice rates in (0, 1], ending in 1.0.
         categorical: columns of ids; every other column is numeric.
+        tiers: columns that not every rate reads, or that cost something; see :class:`~slicing.tiers.Tier`.
+        query: columns that are constant within a query, so that their part of the first layer can run once per query;
+            ``auto`` takes those that are in training, but for those that are the same everywhere.
         connectivity: ``nested`` (exact reuse) or ``dense``.
         transform: of the numeric features, see :class:`~slicing.features.FeatureTransform`.
         min_count: an id seen less often in training counts as unknown.
@@ -67,6 +72,8 @@ class RankerSettings:
 
     rates: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
     categorical: tuple[str, ...] = ()
+    tiers: tuple[Tier, ...] = ()
+    query: tuple[str, ...] | Literal["auto"] = ()
     connectivity: Connectivity = "nested"
     transform: TransformKind = "quantile"
     min_count: int = 1
@@ -149,7 +156,7 @@ def fit_ranker(
     scheme = settings.scheme()
     labels, qids = _checked("training", columns, labels, qids)
     held = _checked("validation", validation[0], validation[1], validation[2])
-    ranker = _untrained(columns, settings)
+    ranker = _untrained(columns, query_columns(columns, qids, settings.query), settings)
     batches = QueryBatches(ranker.inputs(columns), labels, qids, settings.batch_rows, settings.unknown_ids)
     config = TrainConfig(
         epochs=settings.epochs,
@@ -197,8 +204,9 @@ class _Validation:
         return [float(ndcg(each, self.labels, self.queries, self.k).mean()) for each in scores]
 
 
-def _untrained(columns: Columns, settings: RankerSettings) -> Ranker:
+def _untrained(columns: Columns, query: tuple[str, ...], settings: RankerSettings) -> Ranker:
     """Transform and vocabularies fitted, the network freshly initialised."""
+    check_tiers(settings.tiers, columns, settings.rates)
     for name in settings.categorical:
         column(columns, name)
     numeric = {
@@ -209,25 +217,49 @@ def _untrained(columns: Columns, settings: RankerSettings) -> Ranker:
         names = list(feature_names(numeric))
         transform = FeatureTransform.fit(stacked(columns, numeric), settings.transform, names=names)
     vocabularies = {name: Vocabulary.fit(column(columns, name), settings.min_count) for name in settings.categorical}
-    width = 0 if transform is None else transform.width
+    found = sources(numeric, settings.categorical, settings.tiers, query, settings.rates)
+    widths = [each.width for each in transforms_of(transform, numeric, found)]
+    names = input_names(widths, len(vocabularies))
+    known = dict(zip(names, found, strict=True))
+    of_query = [name for name, source in known.items() if source.of_query]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = ranker_module(
-            width,
+            widths,
             [vocabulary.rows for vocabulary in vocabularies.values()],
+            query=of_query,
             embedding=settings.embedding,
             hidden=settings.hidden,
             residual=settings.residual,
             dropout=settings.dropout,
         )
-        shapes = input_shapes(width, len(vocabularies))
+        shapes = input_shapes(widths, len(vocabularies))
         spec, layers = trace(module, shapes if len(shapes) > 1 else shapes[0])
+        later = {name: float(settings.rates[each.first]) for name, each in known.items() if each.first}
+        spec = declared(spec, later, of_query)
         # Dense layers keep the sliced network's own start, each block by its fan-in; embeddings the module's.
         network = SlicedNetwork(spec, settings.rates, settings.connectivity)
     for name, layer in network.layer_modules():
         if isinstance(layer, SlicedEmbedding):
             layer.load_state_dict(layers[name].state_dict())
-    return Ranker(network, transform, numeric, vocabularies)
+    if of_query:
+        _share_fan_in(network.module_of("dense_0"), network.module_of(QUERY_LAYER))
+    return Ranker(network, transform, numeric, vocabularies, settings.tiers, query)
+
+
+@torch.no_grad()
+def _share_fan_in(own: nn.Module, query: nn.Module) -> None:
+    """Two layers whose results are added start as the one layer that they are: by the fan-in of both."""
+    assert isinstance(own, Mixing)
+    assert isinstance(query, Mixing)
+    last = len(own.gives.widths) - 1
+    for k in range(last + 1):
+        first = own.gives.widths[k - 1] if k else 0
+        both = own.reads.widths, query.reads.widths
+        at = k if own.connectivity == "nested" else last
+        fan_in = both[0][at] + both[1][at]
+        for layer, reads in zip((own, query), both, strict=True):
+            layer.weight[first : own.gives.widths[k]] *= (reads[at] / fan_in) ** 0.5
 
 
 def _checked(split: str, columns: Columns, labels: Any, qids: Any) -> tuple[np.ndarray, np.ndarray]:
