@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import engine, networks, planner, ranking_metrics, table_run
+from bench import engine, networks, planner, query_side, ranking_metrics, table_run
 from slicing import SlicingError
 from slicing.files import atomic_path
 
@@ -22,6 +22,7 @@ CASES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "planner": (planner.planner_search, 3),
     "metrics-10m": (ranking_metrics.metrics_10m, 3),
     "run-1m": (table_run.run_1m, 3),
+    "query-side": (query_side.query_side, 7),
 }
 
 

@@ -57,6 +57,11 @@ def column_names(_: click.Context, __: click.Parameter, text: str | None) -> tup
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def query_features(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...] | str:
+    """Names separated by commas, or `auto`; no names where none were given."""
+    return "auto" if text == "auto" else tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
 def budgets(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, ...] | None:
     """Counts and shares separated by commas."""
     try:

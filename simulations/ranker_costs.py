@@ -1,14 +1,15 @@
-"""What each step from rate to rate costs a ranker, in FLOPs or in milliseconds of this machine."""
+"""What each step from rate to rate costs a ranker: FLOPs, milliseconds of this machine, or the features' cost."""
 
 from statistics import median
 from time import perf_counter
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
 from cascade import CascadeError, StageCosts
-from simulations.tables import columns_of
+from simulations.tables import RankerScorer
 from slicing import IncrementalScorer, Ranker
 from slicing.incremental import Reuse
 from slicing.progress import Progress, open_task
@@ -22,14 +23,19 @@ def reuse_of(ranker: Ranker) -> Reuse:
     return "auto" if ranker.network.connectivity == "nested" else "never"
 
 
-def flop_costs(ranker: Ranker) -> StageCosts:
-    """Multiply-adds per candidate, as a run spends them: asked of a session, which knows when it recomputes."""
-    inputs = _nothing(ranker)
+def flop_costs(ranker: Ranker, per_query: float = 1.0) -> StageCosts:
+    """Multiply-adds per candidate, as a run spends them: asked of a session, which knows when it recomputes.
+
+    per_query: mean candidates a query, over which what runs once per query is shared out, at every stage alike.
+    """
+    count = max(1, round(per_query))
+    inputs = _nothing(ranker, count)
+    queries = torch.zeros(count, dtype=torch.int64) if ranker.query else None
     scorer = IncrementalScorer(ranker.network, reuse=reuse_of(ranker))
     rates = ranker.rates
 
     def spent(*path: float) -> float:
-        session = scorer.start(*inputs)
+        session = scorer.start(*inputs, queries=queries)
         for rate in path:
             session.widen(rate)
         return float(session.flops)
@@ -39,36 +45,48 @@ def flop_costs(ranker: Ranker) -> StageCosts:
     return StageCosts(scratch, steps, "FLOPs")
 
 
+def fetching_costs(ranker: Ranker) -> StageCosts:
+    """What fetching a candidate's features costs: of a later rate, what the earlier one has not read.
+
+    Raises:
+        CascadeError: when the ranker's features cost nothing.
+    """
+    each = ranker.feature_costs
+    if not any(each):
+        raise CascadeError("the model's features cost nothing, so they can't be planned with; train it with --tiers")
+    return StageCosts(each, tuple(tuple(max(0.0, to - start) for to in each) for start in each), "feature cost")
+
+
 def measured_costs(
     ranker: Ranker, frame: pl.DataFrame, *, repeats: int = 7, progress: Progress | None = None
 ) -> StageCosts:
     """Milliseconds per candidate on this machine, now: medians of `repeats` runs after one that warms up.
 
-    From scratch: features transformed and scored. On top of an earlier rate: half of the candidates chosen and
-    widened, per candidate chosen. Columns are read and results written in any plan, so that is left out.
+    From scratch: columns taken from the table, features transformed, and scored. On top of an earlier rate: half of
+    the candidates chosen, what the later rate reads more taken and transformed for them, and widened, per candidate
+    chosen. Tables are read and results written in any plan, so that is left out.
 
     frame: candidates with the ranker's columns, at least 2 rows; the first `SAMPLE_ROWS` are used.
     """
     if len(frame) < 2:
         raise CascadeError(f"measuring needs at least 2 candidates, got {len(frame)}; give a larger table")
-    columns = columns_of(frame.head(SAMPLE_ROWS), ranker.columns)
-    count = min(len(frame), SAMPLE_ROWS)
-    scorer = IncrementalScorer(ranker.network, reuse=reuse_of(ranker))
-    half = torch.arange(0, count, 2)
+    sample = frame.head(SAMPLE_ROWS)
+    scorer = RankerScorer(ranker, reuse_of(ranker))
+    half = np.arange(0, len(sample), 2)
     rates = ranker.rates
-    inputs = ranker.inputs(columns)
+    stages = range(len(rates))
 
-    def from_scratch(rate: float) -> float:
+    def from_scratch(stage: int) -> float:
         began = perf_counter()
-        scorer.start(*ranker.inputs(columns)).widen(rate)
-        return (perf_counter() - began) / count
+        scorer.start(sample).score(stage)
+        return (perf_counter() - began) / len(sample)
 
-    def on_top(start: float, to: float) -> float:
-        session = scorer.start(*inputs)
-        session.widen(start)
+    def on_top(start: int, to: int) -> float:
+        session = scorer.start(sample)
+        session.score(start)
         began = perf_counter()
-        session.select(half)
-        session.widen(to)
+        session.keep(half)
+        session.score(to)
         return (perf_counter() - began) / len(half)
 
     total = len(rates) * (len(rates) + 1) // 2
@@ -79,17 +97,17 @@ def measured_costs(
             return 1e3 * median(seconds[1:])
 
         turns = range(repeats + 1)
-        scratch = tuple(typical([from_scratch(rate) for _ in turns]) for rate in rates)
+        scratch = tuple(typical([from_scratch(stage) for _ in turns]) for stage in stages)
         steps = tuple(
-            tuple(typical([on_top(start, to) for _ in turns]) if to > start else 0.0 for to in rates) for start in rates
+            tuple(typical([on_top(start, to) for _ in turns]) if to > start else 0.0 for to in stages)
+            for start in stages
         )
     return StageCosts(scratch, steps, "ms")
 
 
-def _nothing(ranker: Ranker) -> tuple[Tensor, ...]:
-    """Two candidates of zeros, as the network takes them."""
-    numeric = 0 if ranker.transform is None else 1
+def _nothing(ranker: Ranker, count: int) -> tuple[Tensor, ...]:
+    """Candidates of zeros of one query, as a session takes them."""
     return tuple(
-        torch.zeros(2, *shape) if i < numeric else torch.zeros(2, *shape, dtype=torch.int64)
-        for i, shape in enumerate(ranker.shapes)
+        torch.zeros(1 if source.of_query else count, *shape, dtype=torch.int64 if source.categorical else torch.float32)
+        for source, shape in zip(ranker.sources, ranker.shapes, strict=True)
     )

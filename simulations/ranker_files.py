@@ -62,8 +62,8 @@ def load_ranker(model: Path) -> Ranker:
     return Ranker.load(model_file(model))
 
 
-def open_for(ranker: Ranker, path: Path, more: Sequence[str] = ()) -> CandidateTable:
-    """Open a table with the columns that a ranker reads, and `more` integer columns.
+def open_for(ranker: Ranker, path: Path, more: Sequence[str] = (), rate: float | None = None) -> CandidateTable:
+    """Open a table with the columns that a ranker reads up to a rate (None: the last), and `more` integer columns.
 
     Raises:
         CascadeError: for a ranker whose columns hold several features each, which no table has.
@@ -75,9 +75,12 @@ def open_for(ranker: Ranker, path: Path, more: Sequence[str] = ()) -> CandidateT
             f"tables give one number per feature column, the ranker's {wide[0]!r} holds {ranker.numeric[wide[0]]}; "
             f"train it from a table"
         )
-    features = None if _has_list(path) else tuple(ranker.numeric)
-    table = scan_candidates(path, features=features, categorical=(*ranker.vocabularies, *more))
-    missing = [name for name in ranker.numeric if name not in table.schema.numeric]
+    read = ranker.columns_at(ranker.rates[-1] if rate is None else rate)
+    numeric = tuple(name for name in read if name in ranker.numeric)
+    ids = [name for name in read if name in ranker.vocabularies]
+    features = None if _has_list(path) else numeric
+    table = scan_candidates(path, features=features, categorical=(*ids, *more))
+    missing = [name for name in numeric if name not in table.schema.numeric]
     if missing:
         raise DataError(f"{path}: unable to find feature {missing[0]!r}, which the ranker reads: add it")
     return table

@@ -36,7 +36,7 @@ from cascade.cutoffs import Kind
 from cascade.plan_search import final_rule
 from data import CandidateTable, DataError
 from simulations.frontier_chart import frontier_png
-from simulations.ranker_costs import SAMPLE_ROWS, flop_costs, measured_costs, reuse_of
+from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, measured_costs, reuse_of
 from simulations.ranker_files import load_ranker, model_file, open_for
 from simulations.tables import RankerScorer
 from slicing import Ranker
@@ -44,7 +44,7 @@ from slicing.files import atomic_path, check_writable
 from slicing.progress import Progress, open_task
 
 Metric = Literal["recall", "ndcg"]
-Unit = Literal["flops", "ms"]
+Unit = Literal["flops", "ms", "features"]
 
 METRICS: dict[Metric, str] = {"recall": "recall", "ndcg": "nDCG"}
 
@@ -115,6 +115,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Mean cost per query in another unit than the plan's: of the cascade, and of the full network on everything."""
+
+    unit: str
+    cascade: float
+    full: float
+
+
+@dataclass(frozen=True)
 class PlanReport:
     """The plan, and what stands beside it.
 
@@ -122,6 +131,7 @@ class PlanReport:
         plan: the chosen cascade. promise: its guarantee, if one was asked for. rates: of the ranker.
         stages: of the plan. cascade, full: what the plan does, and the full network on every candidate.
         frontier: every cascade that no other beats. goal: in words.
+        beside: the costs in FLOPs, and of the features where they have one, unless the plan is in them.
         queries, candidates: of the table. answered: queries with something relevant. final_k: as asked for.
         files: cascade file, frontier as CSV and PNG.
     """
@@ -134,6 +144,7 @@ class PlanReport:
     full: Outcome
     frontier: Frontier
     goal: str
+    beside: tuple[Beside, ...]
     queries: int
     candidates: int
     answered: int
@@ -157,9 +168,13 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
     if not table.schema.has_label:
         raise DataError(f"{request.table}: planning needs labels, the table has none: add a column 'label'")
     scored = score_table(ranker, table, request.relevant, progress)
-    costs = flop_costs(ranker)
+    in_flops = flop_costs(ranker, len(scored.query) / len(scored.sizes))
+    known = [in_flops, *([fetching_costs(ranker)] if any(ranker.feature_costs) else [])]
+    costs = in_flops
     if request.unit == "ms":
         costs = measured_costs(ranker, next(table.batches(SAMPLE_ROWS)), progress=progress)
+    elif request.unit == "features":
+        costs = fetching_costs(ranker)
     whole = Plan((scored.stages - 1,), (final_rule(request.final_k),), 0.0, 0.0, "recall", "query", costs.unit)
     full = outcome(whole, scored, costs, request.final_k)
     found, promised, goal = _chosen(request, scored, costs, full.cost, progress)
@@ -168,15 +183,17 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
             scored, costs, kinds=request.kinds, final_k=request.final_k, metric=request.metric, last=request.last
         )
         task.advance()
+    rows = stage_rows(found, scored, costs, ranker.rates)
     report = PlanReport(
         found,
         promised,
         ranker.rates,
-        stage_rows(found, scored, costs, ranker.rates),
+        rows,
         outcome(found, scored, costs, request.final_k),
         full,
         frontier,
         goal,
+        tuple(_beside(found, whole, rows, each, scored) for each in known if each.unit != costs.unit),
         len(scored.sizes),
         len(scored.query),
         int((scored.relevant_by_query > 0).sum()),
@@ -224,6 +241,11 @@ def stage_rows(planned: Plan, scored: Scored, costs: StageCosts, rates: Sequence
             planned.stages, planned.rules, result.stages, costs.path(planned.stages), strict=True
         )
     )
+
+
+def _beside(found: Plan, whole: Plan, rows: Sequence[StageRow], costs: StageCosts, scored: Scored) -> Beside:
+    spent = sum(row.candidates * each for row, each in zip(rows, costs.path(found.stages), strict=True))
+    return Beside(costs.unit, spent, costs.path(whole.stages)[0] * len(scored.query) / len(scored.sizes))
 
 
 def _column(name: str, frame: pl.DataFrame) -> NDArray[np.float64]:

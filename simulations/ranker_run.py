@@ -19,6 +19,7 @@ from cascade import (
     SubsetScorer,
     TopK,
     TopKColumn,
+    feature_costs,
     read_config,
 )
 from cascade.keep import check_cutoffs
@@ -64,6 +65,7 @@ class StageTotal:
     candidates_out: int = 0
     flops: float = 0.0
     seconds: float = 0.0
+    feature_cost: float = 0.0  # per candidate, of what no earlier stage has read
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class RunReport:
 
     Attributes:
         out: what was written. candidates, queries: of the table. stages: their accounts.
-        full_flops: multiply-adds of the full network on every candidate.
+        full_flops: multiply-adds of the full network on every candidate, each by itself.
+        full_feature_cost: of every feature of every candidate, in the unit of the ranker's tiers.
         seconds: of this call; resumed: candidates that an earlier call had done.
     """
 
@@ -81,6 +84,7 @@ class RunReport:
     queries: int
     stages: tuple[StageTotal, ...]
     full_flops: float
+    full_feature_cost: float
     seconds: float
     resumed: int
 
@@ -110,7 +114,7 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
     model = request.cascade.parent / config.model
     ranker = load_ranker(model)
     cascade = cascade_of(config, ranker, request.columns)
-    table = open_for(ranker, request.table, columns_read(cascade.rules))
+    table = open_for(ranker, request.table, columns_read(cascade.rules), config.rates[-1])
     identity = {
         "table": table_fingerprint(request.table),
         "model": file_fingerprint(model),
@@ -120,7 +124,11 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
     parts = Parts(request.out, identity, request.out.suffix.lower() if trec else ".arrow")
     parts.begin(request.resume)
     rates = config.rates
-    stages = tuple(StageTotal(rate, rule) for rate, rule in zip(rates, cascade.rules, strict=True))
+    fetched = feature_costs(cascade.scorer.stages)
+    stages = tuple(
+        StageTotal(rate, rule, feature_cost=each)
+        for rate, rule, each in zip(rates, cascade.rules, fetched, strict=True)
+    )
     try:
         count, resumed = _run_parts(request, cascade, table, parts, stages, trec, progress)
         with atomic_path(request.out) as temporary:
@@ -130,7 +138,8 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
         raise
     parts.discard()
     full = float(ranker.flops()) * table.rows
-    return RunReport(request.out, table.rows, table.queries, stages, full, perf_counter() - began, resumed)
+    whole = ranker.feature_costs[-1] * table.rows
+    return RunReport(request.out, table.rows, table.queries, stages, full, whole, perf_counter() - began, resumed)
 
 
 def cascade_of(config: CascadeConfig, ranker: Ranker, columns: Mapping[float, str]) -> Cascade:

@@ -31,11 +31,20 @@ def show_prepared(prepared: PreparedTables, folder: Path, console: Console) -> N
 
 
 def show_trained(trained: Trained, settings: RankerSettings, console: Console) -> None:
-    """The validation figure and the FLOPs of each rate."""
-    table = _table("rate", measure_name(settings), "FLOPs per candidate")
-    for rate, figure in zip(trained.ranker.rates, trained.result.best.validation, strict=True):
-        table.add_row(f"{rate:g}", f"{figure:.4f}", f"{trained.ranker.flops(rate):,}")
+    """The validation figure, the FLOPs and the feature cost of each rate."""
+    ranker = trained.ranker
+    priced = ["feature cost per candidate"] if any(ranker.feature_costs) else []
+    table = _table("rate", measure_name(settings), "FLOPs per candidate", *priced)
+    for k, (rate, figure) in enumerate(zip(ranker.rates, trained.result.best.validation, strict=True)):
+        cost = [_number(ranker.feature_costs[k])] if priced else []
+        table.add_row(f"{rate:g}", f"{figure:.4f}", f"{ranker.flops(rate):,}", *cost)
     console.print(table)
+    if ranker.query:
+        _line(
+            console,
+            f"once per query, {ranker.query_flops():,} of the last rate's FLOPs: {len(ranker.query)} query features "
+            f"({', '.join(ranker.query[:8])}{', ...' if len(ranker.query) > 8 else ''})",
+        )
     learnt, held = trained.queries
     _line(
         console,
@@ -64,6 +73,12 @@ def show_plan(report: PlanReport, console: Console) -> None:
         share = f"{each.cost / report.full.cost:.1%}" if report.full.cost else ""
         against.add_row(name, f"{each.recall:.4f}", f"{each.ndcg:.4f}", _number(each.cost), share)
     console.print(against)
+    for other in report.beside:
+        share = f" ({other.cascade / other.full:.1%})" if other.full else ""
+        _line(
+            console,
+            f"{other.unit} per query: cascade {_number(other.cascade)}{share}, full network {_number(other.full)}",
+        )
     _line(
         console,
         f"goal: {report.goal}; {report.candidates:,} candidates of {report.queries:,} queries, "
@@ -82,7 +97,8 @@ def show_plan(report: PlanReport, console: Console) -> None:
 
 def show_run(report: RunReport, console: Console) -> None:
     """The account of the stages."""
-    table = _table("stage", "rate", "keeps", "candidates in", "candidates out", "FLOPs each", "seconds")
+    priced = ["feature cost each"] if report.full_feature_cost else []
+    table = _table("stage", "rate", "keeps", "candidates in", "candidates out", "FLOPs each", *priced, "seconds")
     for number, stage in enumerate(report.stages):
         each = stage.flops / stage.candidates_in if stage.candidates_in else 0.0
         table.add_row(
@@ -92,9 +108,17 @@ def show_run(report: RunReport, console: Console) -> None:
             f"{stage.candidates_in:,}",
             f"{stage.candidates_out:,}",
             _number(each),
+            *([_number(stage.feature_cost)] if priced else []),
             f"{stage.seconds:.2f}",
         )
     console.print(table)
+    if priced:
+        paid = sum(stage.feature_cost * stage.candidates_in for stage in report.stages)
+        _line(
+            console,
+            f"feature cost per query {_number(paid / report.queries)}, {paid / report.full_feature_cost:.1%} of "
+            "fetching every feature of every candidate",
+        )
     spent = sum(stage.flops for stage in report.stages)
     share = f", {spent / report.full_flops:.1%} of the full network's FLOPs" if report.full_flops else ""
     went_on = f", of which {report.resumed:,} candidates were done before" if report.resumed else ""

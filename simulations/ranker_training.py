@@ -18,6 +18,7 @@ from simulations.tables import ranker_arrays
 from slicing import Ranker, RankerSettings, SlicingError, TrainResult, fit_ranker
 from slicing.files import atomic_path
 from slicing.progress import Progress
+from slicing.tiers import check_tiers
 
 RECORD, CHECKPOINT, STARTED = "train.json", "checkpoint.safetensors", "checkpoint.json"
 
@@ -75,6 +76,7 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     names = (*opened.schema.numeric, *opened.schema.categorical)
     settings = RankerSettings(**{**_shallow(request.settings), "categorical": opened.schema.categorical})
     settings.scheme()  # refuses wrong settings before the table is read
+    check_tiers(settings.tiers, names, settings.rates)
     frame = opened.read()
     if request.validation is None:
         train, held = split_by_query(frame, (1 - request.share, request.share), settings.seed)
@@ -110,6 +112,8 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
         "rates": list(ranker.rates),
         "flops_convention": "one multiply-add = 1",
         "flops": [ranker.flops(rate) for rate in ranker.rates],
+        "feature_costs": list(ranker.feature_costs),
+        "query_features": list(ranker.query),
         "best_epoch": result.best_epoch,
         "history": [asdict(epoch) for epoch in result.history],
         "seconds": result.seconds,

@@ -84,7 +84,8 @@ class Fitter:
 
     def _nested(self) -> Trained:
         ranker, result = self._ranker("sliced-nested", self.settings.ranker)
-        steps = flop_costs(ranker).increment  # what a run spends: it recomputes where that is cheaper
+        per_query = len(self.fold.test) / max(1, self.fold.test["qid"].n_unique())
+        steps = flop_costs(ranker, per_query).increment  # what a run spends: it recomputes where that is cheaper
         return Trained(RankerScorer(ranker), increments=steps, training={"sliced-nested": (result, ranker.rates)})
 
     def _alone(self, rate: float) -> tuple[Ranker, TrainResult]:

@@ -12,6 +12,7 @@ from simulations.command_line import (
     cutoffs,
     final_k,
     one_line_errors,
+    query_features,
     rates,
     sizes,
 )
@@ -132,6 +133,13 @@ def _prepared(prepared: Any, out: Path) -> None:
 @click.option("--share", type=float, default=0.2, show_default=True, help="Of TABLE's queries, without --validation.")
 @click.option("--features", callback=column_names, help="Numeric columns [default: all but keys and results].")
 @click.option("--categorical", callback=column_names, help="Columns of ids, each with an embedding.")
+@click.option("--tiers", type=_FILE, help="TOML file of feature tiers: first rate and cost of features. See the guide.")
+@click.option(
+    "--query-features",
+    "query",
+    callback=query_features,
+    help="Features that are constant within a query, computed once per query; auto finds them.",
+)
 @click.option("--rates", callback=rates, default="0.125,0.25,0.5,1.0", show_default=True, help="Slice rates.")
 @click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
 @click.option("--embedding", type=int, default=16, show_default=True, help="Columns of an id's embedding.")
@@ -165,6 +173,7 @@ def train(
     share: float,
     features: tuple[str, ...] | None,
     categorical: tuple[str, ...] | None,
+    tiers: Path | None,
     resume: bool,
     out: Path,
     quiet: bool,
@@ -179,16 +188,18 @@ def train(
     Examples:
       slicerank train train.parquet --validation validation.parquet --out model
       slicerank train clicks.parquet --categorical user,item --loss lambda --out model
+      slicerank train clicks.parquet --tiers tiers.toml --query-features auto --out model
     """
     from rich.console import Console
 
     from simulations.ranker_files import Columns
     from simulations.ranker_terminal import show_trained
     from simulations.ranker_training import TrainRequest, train_ranker
+    from simulations.tiers_file import read_tiers
     from slicing import RankerSettings
     from slicing.progress import default_progress
 
-    settings = RankerSettings(**options)
+    settings = RankerSettings(tiers=() if tiers is None else read_tiers(tiers), **options)
     request = TrainRequest(table, out, validation, Columns(features, categorical), share, settings, resume)
     show_trained(train_ranker(request, command_text(), default_progress(quiet)), settings, Console())
 
@@ -208,7 +219,13 @@ def train(
     show_default=True,
     help="Of cutoffs before the last.",
 )
-@click.option("--unit", type=click.Choice(["flops", "ms"]), default="flops", show_default=True, help="Of the cost.")
+@click.option(
+    "--unit",
+    type=click.Choice(["flops", "ms", "features"]),
+    default="flops",
+    show_default=True,
+    help="Of the cost; features is the cost of the features' tiers.",
+)
 @click.option("--relevant", type=float, default=1.0, show_default=True, help="Least label that is relevant.")
 @click.option(
     "--last",

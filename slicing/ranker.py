@@ -16,7 +16,7 @@ from slicing.checkpoint import describe, rebuild
 from slicing.errors import SlicingError
 from slicing.features import FeatureTransform
 from slicing.files import load_tensors, save_tensors
-from slicing.flops import flops
+from slicing.flops import cost, flops
 from slicing.incremental import IncrementalScorer, Reuse
 from slicing.models.ranker import input_shapes
 from slicing.network import SlicedNetwork
@@ -126,6 +126,11 @@ class Ranker:
         """Multiply-adds per candidate at a rate, or of the step from a narrower one (see :func:`slicing.flops`)."""
         shapes = self.shapes
         return flops(self.network, shapes if len(shapes) > 1 else shapes[0], rate, from_rate)
+
+    def query_flops(self, rate: float | None = None) -> int:
+        """Those of :meth:`flops` at a rate that can run once per query."""
+        shapes = self.shapes
+        return cost(self.network, shapes if len(shapes) > 1 else shapes[0]).query_flops(rate_index(self.rates, rate))
 
     def save(self, path: Path | str, notes: Mapping[str, Any] | None = None) -> None:
         """Write all of it to one file, usually ``*.safetensors``; an interrupt leaves the old file or the new one.
