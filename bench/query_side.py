@@ -34,9 +34,9 @@ def query_side(repeats: int) -> dict[str, Any]:
         for name, layer in rival.layer_modules():
             if name != "dense_0":
                 ours.module_of(name).load_state_dict(layer.state_dict())
-        own.weight.copy_(whole.weight[:, :OWN])  # type: ignore[operator, union-attr, index]
-        own.bias.copy_(whole.bias)  # type: ignore[operator, union-attr, arg-type]
-        asked.weight.copy_(whole.weight[:, OWN:])  # type: ignore[operator, union-attr, index]
+        own.weight.copy_(whole.weight[:, :OWN])  # type: ignore[operator, index]
+        own.bias.copy_(whole.bias)  # type: ignore[operator, arg-type]
+        asked.weight.copy_(whole.weight[:, OWN:])  # type: ignore[operator, index]
     queries = torch.arange(QUERIES).repeat_interleave(PER_QUERY)
     mine, theirs = torch.randn(len(queries), OWN), torch.randn(QUERIES, OF_QUERY)
     full = torch.cat([mine, theirs[queries]], 1)
