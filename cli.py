@@ -1,13 +1,14 @@
 """The command line: parses, calls, prints. Heavy packages are imported inside the commands, so --help is instant."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from simulations import table_commands
 from simulations.command_line import command_text as _command
 from simulations.command_line import one_line_errors as _one_line_errors
+from simulations.command_line import query_features as _query_features
 from simulations.command_line import rates as _rates
 from simulations.command_line import sizes as _sizes
 
@@ -158,6 +159,8 @@ Examples:
 @click.option("--final-k", type=click.IntRange(min=1), default=10, show_default=True, help="What the last stage keeps.")
 @click.option("--hidden", callback=_sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries at most.")
+@click.option("--tiers", type=click.Path(path_type=Path), help="TOML file of feature tiers, as of `slicerank train`.")
+@click.option("--query-features", "query", callback=_query_features, help="As of `slicerank train`.")
 @click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation in joint training.")
 @click.option("--trees", type=click.IntRange(min=1), default=300, show_default=True, help="Boosting rounds at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order, sampling and trees.")
@@ -174,6 +177,8 @@ def ranking(
     rates: tuple[float, ...],
     hidden: tuple[int, ...],
     epochs: int | None,
+    tiers: Path | None,
+    query: tuple[str, ...] | Literal["auto"],
     distill: float,
     **options: Any,
 ) -> None:
@@ -189,10 +194,12 @@ def ranking(
     from simulations.ranking import simulate_ranking
     from simulations.ranking_settings import SYSTEMS, RankingSettings
     from simulations.report import terminal_table
+    from simulations.tiers_file import read_tiers
     from slicing import RankerSettings
     from slicing.progress import default_progress
 
-    ranker = RankerSettings(rates=rates, hidden=hidden, distill=distill)
+    declared = () if tiers is None else read_tiers(tiers)
+    ranker = RankerSettings(rates=rates, hidden=hidden, distill=distill, tiers=declared, query=query)
     if epochs is not None:
         ranker = replace(ranker, epochs=epochs)
     settings = RankingSettings(folds=folds or None, systems=systems or SYSTEMS, ranker=ranker, **options)

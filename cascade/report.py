@@ -7,7 +7,7 @@ from typing import Any, Literal
 import polars as pl
 
 from cascade.alone import Alone
-from cascade.cost import flops_per_kept_item, flops_total, seconds_total
+from cascade.cost import feature_costs, features_total, flops_per_kept_item, flops_total, seconds_total
 from cascade.errors import CascadeError
 from cascade.inclusion import inclusion_matrix
 from cascade.metrics import (
@@ -45,6 +45,7 @@ def system_report(
     (`score_all(...).alone(cascade.rules)`). relevant: (qid, docid) pairs, see `relevant_pairs`.
 
     Per stage: `flops` per candidate from scratch and `flops_increment` per candidate really spent;
+    `feature_cost_increment` per candidate, of features that no earlier stage has read, in the scorer's unit;
     `precision` (as the protocol defines it) and `recall` of the stage alone; `aggregate_recall` of the
     cascade up to it. A stage that no candidate reached has spent 0, and its mode reads `fresh`.
     """
@@ -62,8 +63,12 @@ def system_report(
         "flops_per_kept_item": flops_per_kept_item(result),
         "seconds_total": seconds_total(result),
         "stages": [
-            _stage(run, one, many, precision) for run, one, many in zip(result.stages, by_itself, so_far, strict=True)
+            _stage(run, one, many, precision, each)
+            for run, one, many, each in zip(
+                result.stages, by_itself, so_far, feature_costs([run.info for run in result.stages]), strict=True
+            )
         ],
+        "feature_cost_total": features_total(result),
         "inclusion": {
             "rates": list(inclusion.rates),
             "matrix": [list(row) for row in inclusion.matrix],
@@ -81,12 +86,15 @@ def system_report(
     }
 
 
-def _stage(run: StageRun, alone: StageQuality, so_far: StageQuality, precision: Precision) -> dict[str, Any]:
+def _stage(
+    run: StageRun, alone: StageQuality, so_far: StageQuality, precision: Precision, features: float
+) -> dict[str, Any]:
     return {
         "rate": run.info.rate,
         "params": int(run.info.params),
         "flops": float(run.info.flops),
         "flops_increment": 0.0 if run.flops is None else run.flops,
+        "feature_cost_increment": features,
         "precision": alone.precision if precision == "retrieval" else alone.accuracy,
         "recall": alone.recall,
         "aggregate_recall": so_far.recall,

@@ -172,7 +172,11 @@ def _report(
         "protocols": {
             "ranking": {
                 "systems": entries,
-                "tables": [_quality_table(entries), *([_comparison_table(compared)] if len(compared) else [])],
+                "tables": [
+                    _quality_table(entries),
+                    *_feature_tables(entries, first["qid"].n_unique()),
+                    *([_comparison_table(compared)] if len(compared) else []),
+                ],
                 "curves": [_frontier_curve(outcomes, settings.final_k)],
             }
         },
@@ -228,6 +232,26 @@ def _quality_table(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "columns": ["system", *names, "lowest inclusion", "tau first, last"],
         "rows": rows,
     }
+
+
+def _feature_tables(entries: Sequence[Mapping[str, Any]], queries: int) -> list[dict[str, Any]]:
+    """What fetching the features costs beside the arithmetic, where the tiers give them a cost."""
+    if not any(entry["feature_cost_total"] for entry in entries):
+        return []
+    rows = []
+    for entry in entries:
+        spent = (entry["feature_cost_total"] / queries, entry["flops_total"] / queries)
+        each = " + ".join(f"{stage['feature_cost_increment']:g}" for stage in entry["stages"])
+        rows.append([entry["name"], f"{spent[0]:,.1f}", each, f"{spent[1]:,.0f} {entry.get('cost_unit', 'FLOPs')}"])
+    return [
+        {
+            "title": "Feature cost",
+            "text": "Means per query, in the unit of the tiers; a stage pays for the candidates that reach it, and for "
+            "features that no earlier stage has read.",
+            "columns": ["system", "feature cost per query", "stage by stage, per candidate", "computing per query"],
+            "rows": rows,
+        }
+    ]
 
 
 def _comparison_table(compared: pl.DataFrame) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Fitter:
 
     def _alone(self, rate: float) -> tuple[Ranker, TrainResult]:
         """A ranker of a stage's width, trained by itself."""
-        whole = self.settings.ranker
+        whole, names = self.settings.ranker, self._read_at(rate)
         narrow = replace(
             whole,
             rates=(1.0,),
@@ -100,58 +100,80 @@ class Fitter:
             distill=0.0,
             survival=0.0,
             keep=None,
+            tiers=(),
+            query=whole.query if isinstance(whole.query, str) else tuple(n for n in whole.query if n in names),
         )
-        return self._ranker(f"separate-{rate:g}", narrow)
+        return self._ranker(f"separate-{rate:g}", narrow, names)
+
+    def _read_at(self, rate: float) -> list[str]:
+        """The columns that the tiers allow a stage."""
+        late = {name for tier in self.settings.ranker.tiers if tier.rate > rate for name in tier.columns}
+        return [name for name in (*self.fold.numeric, *self.fold.categorical) if name not in late]
+
+    def _numeric_at(self, rate: float) -> list[str]:
+        return [name for name in self._read_at(rate) if name in self.fold.numeric]
+
+    def _fetched(self, names: Sequence[str]) -> float:
+        """What these columns cost a candidate: a tier is fetched as a whole."""
+        return sum(tier.cost for tier in self.settings.ranker.tiers if set(tier.columns) & set(names))
 
     def _separate(self) -> Trained:
         rates = self.settings.ranker.rates
         fitted = {rate: self._alone(rate) for rate in rates}
         results = {f"separate-{rate:g}": (result, (rate,)) for rate, (_, result) in fitted.items()}
-        return Trained(SeparateRankers([ranker for ranker, _ in fitted.values()], rates), training=results)
+        costs = [self._fetched(self._read_at(rate)) for rate in rates]
+        return Trained(SeparateRankers([ranker for ranker, _ in fitted.values()], rates, costs), training=results)
 
     def _linear_first(self) -> Trained:
-        fold = self.fold
-        linear = _linear(fold)
-        numeric = list(fold.numeric)
+        first, *wider = self.settings.ranker.rates
+        numeric = self._numeric_at(first)
+        linear = _linear(self.fold.train, numeric)
         functions: list[Callable[[pl.DataFrame], NDArray[Any]]] = [estimator_function(linear, numeric)]
-        infos = [StageInfo(None, len(numeric) + 1, float(len(numeric)))]
-        for rate in self.settings.ranker.rates[1:]:
+        infos = [StageInfo(None, len(numeric) + 1, float(len(numeric)), self._fetched(numeric))]
+        for rate in wider:
             ranker, _ = self._alone(rate)
             functions.append(partial(_full_scores, ranker))
             info = stage_infos(ranker)[-1]
-            infos.append(StageInfo(rate, info.params, info.flops))
+            infos.append(replace(info, rate=rate, features=self._fetched(self._read_at(rate))))
         return Trained(CallableScorer(functions, infos), note="a ridge regression, then the separate networks")
 
     def _trees_prefix(self) -> Trained:
-        booster = self._booster(self.settings.trees, "trees")
+        numeric = list(self.fold.numeric)  # every tree may read every feature, so the first stage fetches them all
+        booster = self._booster(self.settings.trees, "trees", numeric)
         last = booster.current_iteration()
         counts = _rising([max(1, round(rate * last)) for rate in self.settings.ranker.rates], last)
         steps = [[float(b - a) if b > a else 0.0 for b in counts] for a in counts]
         note = "LightGBM lambdarank, one model by prefix of its trees; ids are not among its features"
-        return Trained(TreePrefixScorer(booster, counts, list(self.fold.numeric)), TREE_UNIT, note, steps)
+        scorer = TreePrefixScorer(booster, counts, numeric)
+        scorer.stages = tuple(replace(info, features=self._fetched(numeric)) for info in scorer.stages)
+        return Trained(scorer, TREE_UNIT, note, steps)
 
     def _trees_separate(self) -> Trained:
         functions, infos = [], []
         for rate in self.settings.ranker.rates:
-            booster = self._booster(max(1, round(rate * self.settings.trees)), f"trees-{rate:g}")
+            numeric = self._numeric_at(rate)
+            booster = self._booster(max(1, round(rate * self.settings.trees)), f"trees-{rate:g}", numeric)
             count = booster.current_iteration()
-            functions.append(partial(_tree_scores, booster, count, list(self.fold.numeric)))
-            params = TreePrefixScorer(booster, [count], list(self.fold.numeric)).params_held
-            infos.append(StageInfo(None, params, float(count)))
+            functions.append(partial(_tree_scores, booster, count, numeric))
+            params = TreePrefixScorer(booster, [count], numeric).params_held
+            infos.append(StageInfo(None, params, float(count), self._fetched(numeric)))
         note = "LightGBM lambdarank, a model of its own per stage; ids are not among its features"
         return Trained(CallableScorer(functions, infos), TREE_UNIT, note)
 
-    def _ranker(self, name: str, settings: RankerSettings) -> tuple[Ranker, TrainResult]:
+    def _ranker(
+        self, name: str, settings: RankerSettings, names: Sequence[str] | None = None
+    ) -> tuple[Ranker, TrainResult]:
         if name in self._rankers:
             return self._rankers[name]
         fold = self.fold
-        names = [*fold.numeric, *fold.categorical]
+        names = [*fold.numeric, *fold.categorical] if names is None else names
+        ids = tuple(each for each in fold.categorical if each in names)
         folder = self.settings.out / "checkpoints" / f"fold{fold.number}"
         folder.mkdir(parents=True, exist_ok=True)
         self._rankers[name] = fit_ranker(
             *ranker_arrays(fold.train, names),
             ranker_arrays(fold.validation, names),
-            replace(settings, categorical=fold.categorical, seed=self.settings.seed),
+            replace(settings, categorical=ids, seed=self.settings.seed),
             checkpoint=folder / f"{name}.safetensors",
             resume=self.settings.resume,
             progress=self.progress,
@@ -160,12 +182,12 @@ class Fitter:
         self._rankers[name][0].save(models / f"{name}.safetensors")
         return self._rankers[name]
 
-    def _booster(self, rounds: int, name: str) -> Any:
+    def _booster(self, rounds: int, name: str, numeric: Sequence[str]) -> Any:
         fold, settings = self.fold, self.settings
         return fit_trees(
             fold.train,
             fold.validation,
-            list(fold.numeric),
+            list(numeric),
             parameters(settings.seed, settings.final_k),
             rounds,
             _made(settings.out / "models" / f"fold{fold.number}") / f"{name}.txt",
@@ -180,17 +202,17 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _linear(fold: FoldData) -> Any:
+def _linear(train: pl.DataFrame, numeric: Sequence[str]) -> Any:
     """Ridge regression on the labels: missing values imputed, features standardised."""
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if not fold.numeric:
+    if not numeric:
         raise CascadeError("linear-first needs numeric features, the data has none; leave it out with --system")
     model = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), Ridge(alpha=1.0))
-    return model.fit(feature_matrix(fold.train, list(fold.numeric)), fold.train["label"].to_numpy())
+    return model.fit(feature_matrix(train, numeric), train["label"].to_numpy())
 
 
 def _full_scores(ranker: Ranker, candidates: pl.DataFrame) -> NDArray[Any]:

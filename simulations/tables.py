@@ -90,36 +90,42 @@ class SeparateRankers:
     """One ranker of its own per stage, over the same features: the usual cascade.
 
     Args:
-        rankers: cheapest first, each run at its full width, all fitted on the same columns.
+        rankers: cheapest first, each run at its full width, each reading what the one before reads, or more.
         rates: of the sliced network whose widths they have, for the report.
+        features: what each one's features cost a candidate.
     """
 
-    def __init__(self, rankers: Sequence[Ranker], rates: Sequence[float]) -> None:
+    def __init__(self, rankers: Sequence[Ranker], rates: Sequence[float], features: Sequence[float]) -> None:
         infos = [stage_infos(ranker)[-1] for ranker in rankers]
-        self.stages = tuple(replace(info, rate=rate) for rate, info in zip(rates, infos, strict=True))
+        self.stages = tuple(
+            replace(info, rate=rate, features=cost) for rate, info, cost in zip(rates, infos, features, strict=True)
+        )
         self.params_held = sum(info.params for info in infos)
         self.rankers = tuple(rankers)
         self._scorers = [IncrementalScorer(ranker.network, reuse="never") for ranker in rankers]
 
     def start(self, candidates: pl.DataFrame) -> "_SeparateSession":
-        """A session over the candidates' features, transformed once: every ranker's transform is the same."""
-        first = self.rankers[0]
-        return _SeparateSession(self._scorers, self.stages, first.inputs(columns_of(candidates, first.columns)))
+        """A session over the candidates' features, transformed once where every ranker reads the same."""
+        return _SeparateSession(self, self._scorers, candidates)
 
 
 class _SeparateSession:
-    def __init__(
-        self, scorers: Sequence[IncrementalScorer], stages: Sequence[StageInfo], inputs: Sequence[Tensor]
-    ) -> None:
-        self._scorers, self._stages, self._inputs = scorers, stages, tuple(inputs)
+    def __init__(self, owner: SeparateRankers, scorers: Sequence[IncrementalScorer], candidates: pl.DataFrame) -> None:
+        self._owner, self._scorers, self._candidates = owner, scorers, candidates
+        self._columns: tuple[str, ...] = ()  # that the inputs were made of
+        self._inputs: tuple[Tensor, ...] = ()
 
     def score(self, stage: int) -> StageScores:
+        ranker = self._owner.rankers[stage]
+        if ranker.columns != self._columns:
+            self._columns, self._inputs = ranker.columns, ranker.inputs(columns_of(self._candidates, ranker.columns))
         values = self._scorers[stage].start(*self._inputs).widen(1.0)
-        return StageScores(values[:, 0].float().numpy(), self._stages[stage].flops, "fresh")
+        return StageScores(values[:, 0].float().numpy(), self._owner.stages[stage].flops, "fresh")
 
     def keep(self, survivors: NDArray[np.int64]) -> None:
         rows = torch.from_numpy(survivors)
         self._inputs = tuple(x[rows] for x in self._inputs)
+        self._candidates = self._candidates[survivors]
 
 
 Labelled = tuple[Mapping[str, NDArray[Any]], NDArray[Any], NDArray[Any]]
