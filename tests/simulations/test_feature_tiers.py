@@ -1,0 +1,172 @@
+"""Tiers and query features from the command line: a file of tiers, train, plan, run, and the ranking simulation."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+import cli
+from cascade import Cascade, CascadeError, TopK
+from data import synthetic, write_candidates
+from simulations.ranker_costs import fetching_costs, flop_costs
+from simulations.tables import RankerScorer
+from simulations.tiers_file import read_tiers
+from slicing import Ranker, SlicingError, Tier
+
+TIERS = """
+[[tier]]
+rate = 0.5
+cost = 2
+features = ["f3"]
+[[tier]]
+rate = 1.0
+cost = 7.5
+features = ["f4", "context"]
+"""
+
+
+def labelled(queries: int = 20, first: int = 0) -> pl.DataFrame:
+    """A synthetic table with a feature of the query."""
+    frame = synthetic(queries, 10, 4, first_query=first).drop("ideal")
+    query = frame["qid"].rank("dense").to_numpy() - 1
+    return frame.with_columns(context=pl.Series(np.random.default_rng(first).normal(size=queries)[query]))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tiers.toml").write_text(TIERS, encoding="utf-8")
+    write_candidates(labelled(), tmp_path / "train.parquet")
+    return tmp_path
+
+
+def called(*words: object, fails: bool = False) -> str:
+    result = CliRunner().invoke(cli.main, [str(word) for word in words])
+    assert result.exit_code == (2 if fails else 0), result.output
+    return result.output
+
+
+@pytest.fixture
+def model(folder: Path) -> Path:
+    options = ["--rates", "0.25,0.5,1.0", "--hidden", "16,16", "--epochs", "1", "--quiet"]
+    out = called(
+        "train", folder / "train.parquet", "--tiers", folder / "tiers.toml", "--query-features", "auto", *options,
+        "--out", folder / "model",
+    )  # fmt: skip
+    assert "feature cost per candidate" in out
+    assert "1 query features (context)" in out
+    return folder / "model"
+
+
+def test_train_plan_and_run_account_for_the_features(
+    folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    ranker = Ranker.load(model / "model.safetensors")
+    assert ranker.tiers == read_tiers(folder / "tiers.toml")
+    assert json.loads((model / "train.json").read_text())["feature_costs"] == [0, 2, 9.5]
+    assert fetching_costs(ranker).increment == ((0, 2, 9.5), (0, 0, 7.5), (0, 0, 0))
+    goal = ["--cost", "60%", "--unit", "features", "--final-k", 3, "--quiet"]
+    out = called("plan", model, folder / "train.parquet", *goal, "--out", folder / "c.toml")
+    assert "feature cost per query" in out
+    assert "FLOPs per query: cascade" in out
+    (folder / "c.toml").write_text(
+        'schema = 1\nmodel = "model/model.safetensors"\n'
+        + "".join(f'[[stages]]\nrate = {r}\nkeep = "top_k"\nvalue = {k}\n' for r, k in ((0.25, 6), (0.5, 4), (1.0, 3)))
+    )
+    out = called("run", folder / "c.toml", folder / "train.parquet", "--out", folder / "r.parquet", "--quiet")
+    assert "feature cost per query 42, 44.2% of fetching every feature" in out  # 6 * 2 + 4 * 7.5 of 10 * 9.5
+    frame = pl.read_parquet(folder / "r.parquet").join(labelled(), on=["qid", "docid"], validate="1:1")
+    every = ranker.scores({name: frame[name].to_numpy() for name in ranker.columns})
+    for stage, rate in enumerate(("0.25", "0.5", "1")):
+        there = frame[f"score_{rate}"].is_not_null().to_numpy()
+        assert np.allclose(frame[f"score_{rate}"].to_numpy()[there], every[stage][there], atol=1e-5)
+
+
+def test_a_cascade_that_ends_early_needs_no_later_columns(folder: Path, model: Path) -> None:
+    (folder / "c.toml").write_text(
+        'schema = 1\nmodel = "model/model.safetensors"\n[[stages]]\nrate = 0.5\nkeep = "top_k"\nvalue = 3\n'
+    )
+    write_candidates(labelled().drop("f4", "context"), folder / "narrow.parquet")
+    called("run", folder / "c.toml", folder / "narrow.parquet", "--out", folder / "r.parquet", "--quiet")
+    write_candidates(labelled().drop("f3"), folder / "less.parquet")
+    out = called("run", folder / "c.toml", folder / "less.parquet", "--out", folder / "r.parquet", fails=True)
+    assert "f3" in out
+
+
+def test_a_later_tier_of_dropped_candidates_is_never_looked_at(model: Path) -> None:
+    ranker = Ranker.load(model / "model.safetensors")
+    frame = labelled(8, 100)
+    cascade = Cascade(RankerScorer(ranker), [TopK(6), TopK(4), TopK(2)])
+    expected = cascade.run(frame)
+    stage = expected.frame.select("qid", "docid", "stage")
+    rotten = frame.join(stage, on=["qid", "docid"]).with_columns(
+        f3=pl.when(pl.col("stage") < 1).then(float("inf")).otherwise("f3"),
+        f4=pl.when(pl.col("stage") < 2).then(float("inf")).otherwise("f4"),
+        context=pl.when(pl.col("stage") < 2).then(float("inf")).otherwise("context"),
+    )
+    assert cascade.run(rotten.drop("stage")).frame.equals(expected.frame)
+    spoilt = rotten.with_columns(f4=pl.lit(float("inf"))).drop("stage")
+    with pytest.raises(SlicingError, match="'f4' is inf"):
+        cascade.run(spoilt)
+    mixed = frame.with_columns(context=pl.Series(np.arange(80.0)))
+    with pytest.raises(SlicingError, match="'context' was declared constant within a query"):
+        cascade.run(mixed)
+
+
+def test_planned_flops_share_the_query_part_over_a_querys_candidates(model: Path) -> None:
+    ranker = Ranker.load(model / "model.safetensors")
+    by_itself, shared = flop_costs(ranker), flop_costs(ranker, 10)
+    part = ranker.query_flops()
+    assert part == 8 * 1  # the last block's units read the one feature
+    assert by_itself.scratch[-1] == ranker.flops()
+    assert shared.scratch[-1] == ranker.flops() - part + part / 10
+
+
+def test_the_ranking_simulation_charges_every_system_for_its_features(folder: Path) -> None:
+    tiers = folder / "tiers.toml"
+    tiers.write_text(TIERS.replace(', "context"', ""), encoding="utf-8")
+    options = ["--rates", "0.25,0.5,1.0", "--keep", "0.6,0.3", "--hidden", "16", "--epochs", 1, "--trees", 6]
+    called("simulate", "ranking", *options, "--tiers", tiers, "--out", folder / "out", "--quiet")
+    report = json.loads((folder / "out" / "report.json").read_text())["protocols"]["ranking"]
+    found = {
+        entry["name"]: [stage["feature_cost_increment"] for stage in entry["stages"]] for entry in report["systems"]
+    }
+    tiered = [0, 2, 7.5]
+    whole = [9.5, 0, 0]
+    assert found == {
+        "sliced-nested": tiered, "separate": tiered, "linear-first": tiered, "trees-prefix": whole,
+        "trees-separate": tiered,
+    }  # fmt: skip
+    assert report["tables"][1]["title"] == "Feature cost"
+    first = report["systems"][0]
+    assert first["feature_cost_total"] == sum(
+        stage["candidates_in"] * cost for stage, cost in zip(first["stages"], tiered, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[tier]]\nrate = 0.5\nfeature = ['a']", "unknown key 'feature' .did you mean 'features'"),
+        ("[[tier]]\nrate = 0.5", "the key 'features' is missing"),
+        ("[[tier]]\nrate = '1'\nfeatures = ['a']", "rate must be a number, got '1'"),
+        ("[[tier]]\nrate = 1\nfeatures = 'a'", "must be a list of names, got 'a'"),
+        ("[tier]\nrate = 1", r"write each tier under \[\[tier\]\]"),
+        ("rate = 1", r"holds \[\[tier\]\] entries alone"),
+        ("rate = ", "is not a TOML file"),
+    ],
+)
+def test_a_file_that_holds_no_tiers_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(CascadeError, match=message):
+        read_tiers(tmp_path / "t.toml")
+    with pytest.raises(CascadeError, match="cannot read the tiers"):
+        read_tiers(tmp_path / "missing.toml")
+
+
+def test_a_cost_that_is_left_out_is_none(tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text("[[tier]]\nrate = 1\nfeatures = ['a']", encoding="utf-8")
+    assert read_tiers(tmp_path / "t.toml") == (Tier(1.0, ("a",), 0.0),)
