@@ -46,5 +46,8 @@ def _joined(runs: Sequence[StageRun]) -> StageRun:
 def _mean_info(infos: Sequence[StageInfo]) -> StageInfo:
     count = len(infos)
     return StageInfo(
-        infos[0].rate, round(sum(info.params for info in infos) / count), sum(info.flops for info in infos) / count
+        infos[0].rate,
+        round(sum(info.params for info in infos) / count),
+        sum(info.flops for info in infos) / count,
+        infos[0].features,  # of the columns, which every fold shares
     )

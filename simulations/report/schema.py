@@ -26,6 +26,7 @@ class Stage(TypedDict):
     seconds: float
     mode: Literal["reuse", "recompute", "fresh"]
     relevant_kept: NotRequired[int]  # the count behind aggregate_recall
+    feature_cost_increment: NotRequired[float]  # per candidate, of features that no earlier stage has read
 
 
 class Inclusion(TypedDict):
@@ -57,6 +58,7 @@ class System(TypedDict):
     precision_definition: NotRequired[str]
     note: NotRequired[str]
     cost_unit: NotRequired[str]  # what its `flops` count where they are no FLOPs, such as "tree visits"
+    feature_cost_total: NotRequired[float]  # over all candidates and stages, in a unit of the user's choice
 
 
 class Table(TypedDict):
@@ -209,7 +211,7 @@ _STAGE = c.also(
             "seconds": c.amount,
             "mode": c.one_of("reuse", "recompute", "fresh"),
         },
-        optional={"relevant_kept": c.count},
+        optional={"relevant_kept": c.count, "feature_cost_increment": c.amount},
     ),
     _candidates_fall,
 )
@@ -223,7 +225,13 @@ _SYSTEM = c.record(
         "stages": c.items(_STAGE),
         "inclusion": c.or_none(_INCLUSION),
     },
-    optional={"relevant": c.count, "precision_definition": c.text, "note": c.text, "cost_unit": c.text},
+    optional={
+        "relevant": c.count,
+        "precision_definition": c.text,
+        "note": c.text,
+        "cost_unit": c.text,
+        "feature_cost_total": c.amount,
+    },
 )
 _TABLE = c.also(
     c.record({"title": c.text, "text": c.text, "columns": c.items(c.text), "rows": c.items(c.items(c.text))}),

@@ -35,6 +35,7 @@ def test_every_number_by_hand(column_scorer: Callable) -> None:
         "params": 10,
         "flops": 2.0,
         "flops_increment": 2.0,
+        "feature_cost_increment": 0.0,
         "precision": 2 / 4,
         "recall": 2 / 3,
         "aggregate_recall": 2 / 3,

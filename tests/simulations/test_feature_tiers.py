@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def called(*words: object, fails: bool = False) -> str:
-    result = CliRunner().invoke(cli.main, [str(word) for word in words])
+    result = CliRunner(env={"COLUMNS": "140"}).invoke(cli.main, [str(word) for word in words])
     assert result.exit_code == (2 if fails else 0), result.output
     return result.output
 
@@ -125,7 +125,10 @@ def test_planned_flops_share_the_query_part_over_a_querys_candidates(model: Path
     assert shared.scratch[-1] == ranker.flops() - part + part / 10
 
 
-def test_the_ranking_simulation_charges_every_system_for_its_features(folder: Path) -> None:
+def test_the_ranking_simulation_charges_every_system_for_its_features(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulations.ranking.SYNTHETIC", {"queries": 60, "candidates": 12, "features": 5})
     tiers = folder / "tiers.toml"
     tiers.write_text(TIERS.replace(', "context"', ""), encoding="utf-8")
     options = ["--rates", "0.25,0.5,1.0", "--keep", "0.6,0.3", "--hidden", "16", "--epochs", 1, "--trees", 6]

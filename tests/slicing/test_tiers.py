@@ -64,7 +64,7 @@ def test_a_file_keeps_tiers_and_query_features(ranker: Ranker, tmp_path: Path) -
     Ranker(ranker.network, ranker.transform, ranker.numeric, ranker.vocabularies, TIERS[:2], QUERY[:1]).save(
         tmp_path / "n.safetensors"
     )
-    with pytest.raises(SlicingError, match="tiers or query inputs are not its columns'"):
+    with pytest.raises(SlicingError, match="tiers or query inputs are not those of the columns"):
         Ranker.load(tmp_path / "n.safetensors")
 
 
