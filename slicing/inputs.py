@@ -33,7 +33,8 @@ class Queries:
     @classmethod
     def of(cls, numbers: Tensor) -> "Queries":
         """From each candidate's query, int64 (N,) numbers of at least 0."""
-        present = torch.zeros(int(numbers.max()) + 1 if numbers.numel() else 0, dtype=torch.bool)
+        count = int(numbers.max()) + 1 if numbers.numel() else 0
+        present = torch.zeros(count, dtype=torch.bool, device=numbers.device)
         present[numbers] = True
         place = present.cumsum(0) - 1
         return cls(place[numbers], present.nonzero()[:, 0])

@@ -58,7 +58,7 @@ class RankerSession:
             queries = None if self._queries is None else torch.from_numpy(self._still(self._queries))
             names = self._ranker.network.inputs.names
             self._session = self._scorer.start(*(new.get(name) for name in names), queries=queries)
-        else:
+        elif new:
             self._session.give(new)
         self._reached = max(to, self._reached)
         return self._session.widen(rate)[:, 0]
