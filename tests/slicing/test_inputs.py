@@ -117,9 +117,8 @@ def test_a_rate_ignores_what_later_tiers_hold_and_equals_the_extracted_network(c
             read = [x for x, n in zip(inputs, NAMES, strict=True) if RATES[network.inputs.first[n]] <= rate]
             alone = extract(network, rate)
             torch.testing.assert_close(alone(*read), once, atol=1e-9, rtol=1e-9)
-            assert counted(lambda alone=alone, read=read: alone(*read)) >= 7 * flops(network, case[2], rate) * (
-                connectivity == "dense"
-            )
+            if connectivity == "dense":  # nested weights stand as zeros in a plain layer
+                assert counted(lambda alone=alone, read=read: alone(*read)) == 7 * flops(network, case[2], rate)
 
 
 @given(case=towers())
