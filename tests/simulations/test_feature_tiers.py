@@ -128,7 +128,7 @@ def test_planned_flops_share_the_query_part_over_a_querys_candidates(model: Path
 def test_the_ranking_simulation_charges_every_system_for_its_features(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulations.ranking.SYNTHETIC", {"queries": 60, "candidates": 12, "features": 5})
+    monkeypatch.setattr("simulations.ranking_tables.SYNTHETIC", {"queries": 60, "candidates": 12, "features": 5})
     tiers = folder / "tiers.toml"
     tiers.write_text(TIERS.replace(', "context"', ""), encoding="utf-8")
     options = ["--rates", "0.25,0.5,1.0", "--keep", "0.6,0.3", "--hidden", "16", "--epochs", 1, "--trees", 6]
