@@ -164,6 +164,13 @@ Examples:
 @click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation in joint training.")
 @click.option("--trees", type=click.IntRange(min=1), default=300, show_default=True, help="Boosting rounds at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order, sampling and trees.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Train everything with this many seeds, from --seed on; a query's mean over them is compared.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("out/ranking"), show_default=True, help="Folder to write."

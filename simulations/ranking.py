@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import polars as pl
@@ -31,7 +32,7 @@ from cascade import (
 )
 from data import PreparedTables
 from simulations.history import training_history
-from simulations.ranking_folds import joined_results, joined_scores, of_fold
+from simulations.ranking_folds import joined_results, joined_scores, mean_by_seed, mean_over_seeds, of_run
 from simulations.ranking_settings import SYSTEMS, RankingSettings
 from simulations.ranking_systems import Fitter, FoldData, Trained
 from simulations.ranking_tables import ranking_tables
@@ -77,21 +78,23 @@ def simulate_ranking(settings: RankingSettings, command: str, progress: Progress
     rules = _rules(settings)
     runs: dict[str, list[tuple[Trained, CascadeResult, AllScores]]] = {name: [] for name in settings.systems}
     training: list[dict[str, Any]] = []
-    for number in _folds(settings, tables):
+    for seed, number in product(_seeds(settings), _folds(settings, tables)):
         fold = _fold(tables, number)
-        fitter = Fitter(settings, fold, progress)
+        fitter = Fitter(_of_seed(settings, seed), fold, progress)
+        place = f"fold {number}" if settings.seeds == 1 else f"seed {seed}, fold {number}"
         for name in settings.systems:
             trained = fitter.fit(name)
             training += [
-                training_history(f"{each}, fold {number}", result, rates)
+                training_history(f"{each}, {place}", result, rates)
                 for each, (result, rates) in (trained.training or {}).items()
             ]
-            with open_task(progress, f"fold {number}, {name}", len(fold.test), "candidates") as task:
+            with open_task(progress, f"{place}, {name}", len(fold.test), "candidates") as task:
                 Cascade(trained.scorer, rules).run(fold.test)  # warms up; the seconds below are a second run's
                 result = Cascade(trained.scorer, rules).run(fold.test)
                 scores = score_all(trained.scorer, fold.test)
                 task.advance(len(fold.test))
-            runs[name].append((trained, _renamed(result, number), _renamed(scores, number)))
+            run = f"{seed}/{number}"
+            runs[name].append((trained, _renamed(result, run), _renamed(scores, run)))
     outcomes = [_outcome(name, parts) for name, parts in runs.items()]
     report = _report(settings, tables, rules, outcomes, training, command)
     write_report(report, settings.out)
@@ -128,9 +131,19 @@ def _rules(settings: RankingSettings) -> list[KeepRule]:
     return [*(TopShare(share) for share in settings.keep), TopK(settings.final_k)]
 
 
-def _renamed(run: Any, fold: int) -> Any:
-    """A result or scores whose query ids say the fold."""
-    return replace(run, frame=of_fold(run.frame, fold))
+def _seeds(settings: RankingSettings) -> range:
+    return range(settings.seed, settings.seed + settings.seeds)
+
+
+def _of_seed(settings: RankingSettings, seed: int) -> RankingSettings:
+    """The settings of one seed; where there are several, each has a folder of its own for what it trains."""
+    out = settings.out if settings.seeds == 1 else settings.out / f"seed{seed}"
+    return replace(settings, seed=seed, seeds=1, out=out)
+
+
+def _renamed(run: Any, place: str) -> Any:
+    """A result or scores whose query ids say the seed and the fold, ``seed/fold/qid``."""
+    return replace(run, frame=of_run(run.frame, place))
 
 
 def _outcome(name: str, parts: Sequence[tuple[Trained, CascadeResult, AllScores]]) -> Outcome:
@@ -165,6 +178,7 @@ def _report(
             "fingerprint": tables.meta["fingerprint"],
             "candidates": len(first),
             "queries": first["qid"].n_unique(),
+            "seeds": list(_seeds(settings)),
             "folds": list(_folds(settings, tables)),
             "made": tables.meta["made"],
         },
@@ -196,7 +210,9 @@ def _entry(outcome: Outcome, rules: Sequence[KeepRule], k: int) -> dict[str, Any
     entry = system_report(outcome.name, outcome.result, alone, relevant)
     hits = hit_rate(ranks, outcome.result, alone.kept, k)
     entry["measures"] = {**outcome.measured.means, JOINT: entry["mean_recall_by_query"]}
-    entry["measured_queries"] = outcome.measured.averaged[MEASURES[0]]
+    by_seed = mean_by_seed(_per_query(outcome).select("qid", *MEASURES, JOINT).drop_nulls())
+    entry["measures_by_seed"] = by_seed.to_dicts()
+    entry["measured_queries"] = outcome.measured.averaged[MEASURES[0]] // len(by_seed)
     entry["kendall_tau"] = [list(row) for row in agreement(ranks).mean]
     entry["hit_rate"] = {f"HR@{k}": hits.to_dicts()}
     if outcome.trained.cost_unit != "FLOPs":
@@ -207,11 +223,18 @@ def _entry(outcome: Outcome, rules: Sequence[KeepRule], k: int) -> dict[str, Any
 
 
 def _compared(outcomes: Sequence[Outcome]) -> pl.DataFrame:
-    """Paired tests of every system against the first, over the queries with something relevant."""
+    """Paired tests of every system against the first, over the queries with something relevant.
+
+    A query counts once however many seeds there are, with its mean over them: its runs are not independent.
+    """
     if len(outcomes) < 2:
         return pl.DataFrame()
-    per_query = {each.name: each.measured.per_query.join(each.joint, on="qid", how="left") for each in outcomes}
+    per_query = {each.name: mean_over_seeds(_per_query(each)) for each in outcomes}
     return compare_systems(per_query, [*MEASURES[:1], JOINT], baseline=outcomes[0].name)
+
+
+def _per_query(outcome: Outcome) -> pl.DataFrame:
+    return outcome.measured.per_query.join(outcome.joint, on="qid", how="left")
 
 
 def _quality_table(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -226,7 +249,8 @@ def _quality_table(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = ["nDCG@10" if name == MEASURES[0] else name for name in entries[0]["measures"]]
     return {
         "title": "Quality",
-        "text": f"Means over the {entries[0]['measured_queries']:,} test queries with a relevant candidate; nDCG with "
+        "text": f"Means over the {entries[0]['measured_queries']:,} test queries with a relevant candidate"
+        f"{f' and {seeds} seeds' if (seeds := len(entries[0]['measures_by_seed'])) > 1 else ''}; nDCG with "
         "gain 2^label - 1 over the cascade's whole ranking; joint recall: relevant candidates in the final cut; "
         "lowest inclusion over the pairs of stages; Kendall's tau-b between the first stage's scores and the last's.",
         "columns": ["system", *names, "lowest inclusion", "tau first, last"],
@@ -269,7 +293,7 @@ def _comparison_table(compared: pl.DataFrame) -> dict[str, Any]:
     return {
         "title": "Differences, query by query",
         "text": "Mean difference with its 95% bootstrap interval; queries won, tied, lost; two-sided permutation test, "
-        "p corrected over all rows (Holm).",
+        "p corrected over all rows (Holm). Of several seeds, a query's mean over them is compared.",
         "columns": ["measure", "difference", "mean", "95% interval", "won / tied / lost", "p (Holm)"],
         "rows": rows,
     }

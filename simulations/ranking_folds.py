@@ -1,4 +1,4 @@
-"""Runs of several folds as one: each query is in one fold's test part, scored by that fold's models."""
+"""Runs of several seeds and folds as one: each query is in one fold's test part, scored by that fold's models."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,9 +8,23 @@ import polars as pl
 from cascade import AllScores, CascadeResult, StageInfo, StageRun
 
 
-def of_fold(frame: pl.DataFrame, fold: int) -> pl.DataFrame:
-    """The frame with query ids that say the fold, so that no two folds share one."""
-    return frame.with_columns(qid=pl.format("{}/{}", pl.lit(fold), pl.col("qid")))
+def of_run(frame: pl.DataFrame, run: str) -> pl.DataFrame:
+    """The frame with query ids that say the run, such as ``seed/fold``, so that no two runs share one."""
+    return frame.with_columns(qid=pl.format("{}/{}", pl.lit(run), pl.col("qid")))
+
+
+def mean_over_seeds(per_query: pl.DataFrame) -> pl.DataFrame:
+    """A row per ``fold/qid`` from one per ``seed/fold/qid``: each column's mean over the seeds."""
+    return _grouped(per_query.with_columns(pl.col("qid").str.replace("^[^/]*/", "")))
+
+
+def mean_by_seed(per_query: pl.DataFrame) -> pl.DataFrame:
+    """A row per seed, in the column ``seed``, from one per ``seed/fold/qid``: each column's mean over its queries."""
+    return _grouped(per_query.with_columns(pl.col("qid").str.extract("^([^/]*)/"))).rename({"qid": "seed"})
+
+
+def _grouped(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.group_by("qid", maintain_order=True).mean()
 
 
 def joined_results(results: Sequence[CascadeResult]) -> CascadeResult:

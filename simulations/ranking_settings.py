@@ -24,6 +24,7 @@ class RankingSettings:
         ranker: how the neural rankers are built and trained; its rates are the stages.
         trees: boosting iterations at most; stages use the rates' shares of them.
         seed: of everything.
+        seeds: how many, from ``seed`` on: everything is trained anew with each, on the same tables.
         resume: go on from the checkpoints of networks and the finished trees in ``out``. Prepared tables in ``out``
             are used again with or without it, as long as their input is unchanged.
     """
@@ -38,4 +39,5 @@ class RankingSettings:
     ranker: RankerSettings = field(default_factory=RankerSettings)
     trees: int = 300
     seed: int = 0
+    seeds: int = 1
     resume: bool = False

@@ -1,6 +1,7 @@
 """The ranking simulation end to end on a small synthetic table, and what it refuses."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from cascade import Cascade, CascadeError, TopK, TopShare, check_scorer, score_a
 from cli import main
 from data import synthetic
 from simulations.ranking import simulate_ranking
-from simulations.ranking_folds import joined_results, joined_scores, of_fold
+from simulations.ranking_folds import joined_results, joined_scores, mean_by_seed, mean_over_seeds, of_run
 from simulations.ranking_settings import SYSTEMS, RankingSettings
 from simulations.ranking_systems import Fitter, FoldData, _rising
 from slicing import RankerSettings
@@ -57,7 +58,7 @@ def test_folds_joined_are_the_sum_of_the_folds(fitter, fold):
     results = [Cascade(trained.scorer, rules).run(part) for part in (fold.test, fold.validation)]
     scores = [score_all(trained.scorer, part) for part in (fold.test, fold.validation)]
     named = [
-        type(result)(of_fold(result.frame, k), result.stages, result.seconds, result.params_held)
+        type(result)(of_run(result.frame, f"0/{k}"), result.stages, result.seconds, result.params_held)
         for k, result in enumerate(results)
     ]
     joined = joined_results(named)
@@ -67,8 +68,45 @@ def test_folds_joined_are_the_sum_of_the_folds(fitter, fold):
         assert stage.candidates_out == sum(result.stages[k].candidates_out for result in results)
         assert stage.flops == results[0].stages[k].flops
         assert stage.seconds == pytest.approx(sum(result.stages[k].seconds for result in results))
-    every = joined_scores([type(s)(of_fold(s.frame, k), s.stages) for k, s in enumerate(scores)])
+    every = joined_scores([type(s)(of_run(s.frame, f"0/{k}"), s.stages) for k, s in enumerate(scores)])
     assert every.frame.select("qid", "docid").equals(every.frame.select("qid", "docid").sort("qid", "docid"))
+
+
+def test_means_over_seeds_and_by_seed_are_the_plain_means():
+    per_query = pl.DataFrame({"qid": ["3/1/a/b", "3/2/a/b", "4/1/a/b", "4/2/a/b"], "nDCG": [0.1, 0.2, 0.5, 1.0]})
+    over = mean_over_seeds(per_query)
+    assert over["qid"].to_list() == ["1/a/b", "2/a/b"]
+    assert over["nDCG"].to_list() == pytest.approx([0.3, 0.6])
+    by = mean_by_seed(per_query)
+    assert by["seed"].to_list() == ["3", "4"]
+    assert by["nDCG"].to_list() == pytest.approx([0.15, 0.75])
+
+
+def test_seeds_are_trained_apart_and_compared_query_by_query(tmp_path):
+    """Two seeds are the two runs of one seed each: measures are their means, queries count once."""
+    settings = RankingSettings(tmp_path, keep=KEEP, ranker=SMALL, systems=("sliced-nested", "separate"))
+    both = simulate_ranking(replace(settings, out=tmp_path / "both", seeds=2), "test")
+    tables = tmp_path / "both" / "data"  # the second seed alone would draw another synthetic table
+    apart = [
+        simulate_ranking(
+            replace(settings, out=tmp_path / f"{seed}", data="prepared", data_dir=tables, seed=seed), "test"
+        )
+        for seed in (0, 1)
+    ]
+    assert both["data"]["seeds"] == [0, 1]
+    assert both["data"]["queries"] == 2 * apart[0]["data"]["queries"]
+    names = ("nDCG(dcg='exp-log2')@10", "joint recall")
+    for k, system in enumerate(both["protocols"]["ranking"]["systems"]):
+        single = [report["protocols"]["ranking"]["systems"][k] for report in apart]
+        assert system["measured_queries"] == single[0]["measured_queries"]
+        for name in names:
+            values = [each["measures"][name] for each in single]
+            assert values[0] != values[1]
+            assert [row[name] for row in system["measures_by_seed"]] == pytest.approx(values)
+            assert system["measures"][name] == pytest.approx(np.mean(values))
+    for row in both["comparisons"]:
+        assert row["queries"] == apart[0]["comparisons"][0]["queries"]
+    assert (tmp_path / "both" / "seed1" / "models" / "fold1" / "sliced-nested.safetensors").exists()
 
 
 def test_counts_of_trees_rise_strictly_and_end_in_the_last():
