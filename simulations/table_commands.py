@@ -155,7 +155,7 @@ def _prepared(prepared: Any, out: Path) -> None:
 @click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation from the widest.")
 @click.option("--survival", type=float, default=0.0, show_default=True, help="Weight of the joint-survival loss.")
 @click.option("--keep", callback=budgets, help="Each rate's budget under --survival, such as 0.6,0.4,0.25,10.")
-@click.option("--epochs", type=int, default=30, show_default=True, help="Passes over the queries, at most.")
+@click.option("--epochs", type=int, default=15, show_default=True, help="Passes over the queries, at most.")
 @click.option("--patience", type=int, default=10, show_default=True, help="Epochs without a better one, then stop.")
 @click.option("--batch-rows", type=int, default=512, show_default=True, help="Candidates in a step, about.")
 @click.option("--dropout", type=float, default=0.2, show_default=True)

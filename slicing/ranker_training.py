@@ -89,7 +89,7 @@ class RankerSettings:
     survival: float = 0.0
     keep: tuple[float, ...] | None = None
     batch_rows: int = 512
-    epochs: int = 30
+    epochs: int = 15
     patience: int | None = 10
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
