@@ -61,7 +61,7 @@ class RankerSettings:
         survival: weight of the joint-survival loss, in [0, inf); 0 does without it.
         keep: each rate's budget in the joint-survival loss, see :class:`~slicing.survival.JointSurvival`.
         batch_rows: about how many rows a batch of whole queries holds.
-        epochs: at most. On MQ2008 twice as many gain nothing, and half as many cost nDCG (dev/LOG.md).
+        epochs: at most. On MQ2008 half as many cost nDCG, and twice as many gain little (dev/LOG.md).
         patience: epochs without a better mean validation nDCG@k after which training stops; None: never.
         learning_rate: the peak, of AdamW.
         weight_decay: of AdamW.
