@@ -214,6 +214,63 @@ def ranking(
     terminal_table(report, Console(), settings.out)
 
 
+EXAMPLE_LANGUAGE_MODEL = """
+\b
+Examples:
+  slicerank simulate language-model --out out/language-model
+  slicerank simulate language-model --scale small --data-dir WIKITEXT2
+"""
+
+
+@simulate.command("language-model", epilog=EXAMPLE_LANGUAGE_MODEL)
+@click.option(
+    "--scale",
+    type=click.Choice(["smoke", "small", "paper"]),
+    default="smoke",
+    show_default=True,
+    help="smoke: 64 units, two minutes; small: 128 units, WikiText-2's beginning; paper: 640 units, for a GPU.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of Penn Treebank or WikiText files [default at smoke: the Python reference].",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training text [default: by scale].")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, dropout and drawn rates.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("out/language-model"),
+    show_default=True,
+    help="Folder to write.",
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@_one_line_errors
+def language_model(quiet: bool, scale: str, data_dir: Path | None, epochs: int | None, **options: Any) -> None:
+    """Perplexity by slice rate of a two-layer LSTM language model (paper, section 5.2).
+
+    Trains a sliced network, a nested one and separate ones, judges each at every rate, prints ours beside the paper's
+    Table 2 and writes report.json, report.html, plots and CSV.
+    """
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from simulations.language_model import simulate_language_model
+    from simulations.language_settings import SCALES, LanguageSettings
+    from simulations.report import terminal_table
+    from slicing.progress import default_progress
+
+    if data_dir is None and scale != "smoke":
+        raise click.UsageError(f"scale {scale} needs a text; pass --data-dir with a folder of PTB or WikiText files")
+    sizes = SCALES[scale] if epochs is None else replace(SCALES[scale], epochs=epochs)
+    settings = LanguageSettings(scale=sizes, data_dir=data_dir, **options)
+    report = simulate_language_model(settings, _command(), default_progress(quiet))
+    terminal_table(report, Console(), settings.out)
+
+
 @main.command()
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True, help="Folder to write."

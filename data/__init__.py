@@ -12,6 +12,7 @@ from data.prepared import Fold, PreparedTables, Roles, load_prepared, write_prep
 from data.schema import TableSchema
 from data.synthetic_tables import synthetic, synthetic_batches
 from data.table_splits import split_by_query, split_by_time
+from data.text import TextData, contiguous_batches, library_text, load_text
 from data.trec import read_qrels, read_run, write_qrels, write_run
 
 __all__ = [
@@ -25,9 +26,13 @@ __all__ = [
     "PreparedTables",
     "Roles",
     "TableSchema",
+    "TextData",
+    "contiguous_batches",
     "epoch_batches",
+    "library_text",
     "load_images",
     "load_prepared",
+    "load_text",
     "normalise",
     "ordered_batches",
     "prepare_letor",

@@ -21,12 +21,14 @@ from slicing.layout import Layout
 from slicing.losses import CrossEntropy, Distillation
 from slicing.ndcg import ndcg
 from slicing.network import SlicedNetwork
+from slicing.progressive import ProgressiveDynamic, ProgressiveStatic
 from slicing.query_batches import QueryBatches
 from slicing.ranker import Ranker
 from slicing.ranker_session import RankerSession
 from slicing.ranker_training import RankerSettings, fit_ranker
 from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
 from slicing.rates import check_rates, legal_rates, width, widths
+from slicing.recurrent import Carried, SlicedGRU, SlicedLSTM, SlicedRNN
 from slicing.schedules import Normal, Uniform, rate_probabilities
 from slicing.schemes import Joint, Plain, Sampled, Sandwich, Scheme
 from slicing.spec import Spec
@@ -34,9 +36,11 @@ from slicing.survival import JointSurvival
 from slicing.tiers import Tier
 from slicing.train_config import TrainConfig
 from slicing.training import TrainResult, train
+from slicing.truncated import Truncated
 from slicing.vocabulary import Vocabulary
 
 __all__ = [
+    "Carried",
     "Connectivity",
     "ConversionWarning",
     "Cost",
@@ -54,6 +58,8 @@ __all__ = [
     "Plain",
     "PointwiseBCE",
     "PointwiseMSE",
+    "ProgressiveDynamic",
+    "ProgressiveStatic",
     "QueryBatches",
     "Ranker",
     "RankerSession",
@@ -65,15 +71,19 @@ __all__ = [
     "SlicedConcat",
     "SlicedConv2d",
     "SlicedEmbedding",
+    "SlicedGRU",
     "SlicedGroupNorm",
     "SlicedGroupedConv2d",
+    "SlicedLSTM",
     "SlicedLinear",
     "SlicedNetwork",
+    "SlicedRNN",
     "SlicingError",
     "Spec",
     "Tier",
     "TrainConfig",
     "TrainResult",
+    "Truncated",
     "Uniform",
     "Vocabulary",
     "cache_bytes",

@@ -161,6 +161,11 @@ class Chunk:
             del self.prefixes[edge]
         return self._extended[edge]
 
+    def known(self, edge: str) -> Tensor:
+        """An activation's prefix as the pass before left it, in one part."""
+        (whole,) = self.prefixes[edge].parts()
+        return whole
+
     def accumulate(self, head: str, share: Tensor | None) -> Tensor:
         """Add a share to an additive head's sum and return the sum."""
         if share is not None:

@@ -10,6 +10,7 @@ from slicing.errors import SlicingError
 from slicing.files import load_tensors, save_tensors
 from slicing.layers import Mixing
 from slicing.network import SlicedNetwork
+from slicing.recurrent import SlicedRecurrent
 from slicing.spec import Spec
 
 KIND = "sliced network"
@@ -82,9 +83,8 @@ def fill(network: SlicedNetwork, tensors: Mapping[str, torch.Tensor], source: st
         network.to(dtype=dtype)
     network.load_state_dict(dict(tensors))
     for name, layer in network.layer_modules():
-        if not isinstance(layer, Mixing) or layer.mask is None:
-            continue
-        if bool(layer.weight.detach().masked_fill(layer.mask.bool(), 0.0).any()):
+        masks = layer.masks() if isinstance(layer, Mixing | SlicedRecurrent) else []
+        if any(bool(weight.detach().masked_fill(mask.bool(), 0.0).any()) for weight, mask in masks):
             raise SlicingError(
                 f"{source}: {name} has weights above the block diagonal, so it is not nested; load it as dense"
             )

@@ -16,8 +16,11 @@ from slicing.layers import Connectivity, Mixing, SlicedEmbedding, SlicedGroupedC
 from slicing.layout import Layout
 from slicing.network import SlicedNetwork
 from slicing.rates import check_rates, width
+from slicing.recurrent import SlicedRecurrent
 from slicing.spec import Node, Spec, heads_of
 from slicing.trace import trace
+
+_UNITS = ("out_features", "out_channels", "embedding_dim", "hidden_size")
 
 
 class ConversionWarning(UserWarning):
@@ -31,6 +34,7 @@ def convert(
     *,
     groups: int = 16,
     rescale: bool | None = None,
+    whole: Collection[str] = (),
     input_shape: Shapes | None = None,
     input_rates: Mapping[str, float] | None = None,
     query_inputs: Collection[str] = (),
@@ -48,12 +52,14 @@ def convert(
     :class:`ConversionWarning`, and both want fine-tuning.
 
     Args:
-        module: made of Linear, Conv2d, GroupNorm, BatchNorm, Embedding, activations, pooling, flatten, additions and
-            concatenations; it is not changed.
+        module: made of Linear, Conv2d, GroupNorm, BatchNorm, Embedding, RNN, LSTM, GRU, activations, pooling,
+            flatten, additions and concatenations; it is not changed.
         rates: rising slice rates in (0, 1], ending in 1.0.
         connectivity: ``nested`` (exact reuse) or ``dense`` (the paper).
         groups: GroupNorm groups for a converted BatchNorm, where the widths allow; more where they do not.
-        rescale: rescale dense layers by M/round(rM) (section 3.5.1); None: where the fan-in varies, that is ``dense``.
+        rescale: rescale dense and recurrent layers by M/round(rM) (section 3.5.1); None: where the fan-in varies, that
+            is ``dense``.
+        whole: names of embeddings that every rate reads in full, as the paper's language model does.
         input_shape: shape of one input without the batch (of several inputs: a sequence of shapes), needed only to
             concatenate flattened activations or raw inputs.
         input_rates: feature tiers: by the name of an argument of the module's forward, the first rate that reads it;
@@ -66,7 +72,7 @@ def convert(
     """
     rates = check_rates(rates)
     spec, layers = trace(module, input_shape)
-    spec, norms = _with_group_norm(spec, rates, groups)
+    spec, norms = _with_group_norm(_with_whole_tables(spec, whole), rates, groups)
     spec = declared(spec, input_rates or {}, query_inputs)
     network = SlicedNetwork(spec, rates, connectivity, rescale)
     parameter = next(module.parameters(), None)
@@ -76,6 +82,16 @@ def convert(
     network.train(module.training)
     _warn(norms, lost)
     return network
+
+
+def _with_whole_tables(spec: Spec, names: Collection[str]) -> Spec:
+    """Mark the embeddings that are not sliced."""
+    found = {node.name for node in spec.nodes if node.op == "embedding"}
+    unknown = sorted(set(names) - found)
+    if unknown:
+        raise SlicingError(f"whole must name embeddings of the module, {sorted(found)}, got {unknown}")
+    nodes = [replace(n, config={**n.config, "sliced": False}) if n.name in names else n for n in spec.nodes]
+    return replace(spec, nodes=tuple(nodes))
 
 
 def _with_group_norm(spec: Spec, rates: tuple[float, ...], groups: int) -> tuple[Spec, list[str]]:
@@ -106,9 +122,9 @@ def _granularities(spec: Spec, rates: Sequence[float]) -> dict[str, int]:
     whole = dict.fromkeys(spec.inputs, 0)
     heads = heads_of(spec)
     for node in spec.nodes:
-        units = [node.config[key] for key in ("out_features", "out_channels", "embedding_dim") if key in node.config]
+        units = [node.config[key] for key in _UNITS if key in node.config]
         groups = node.config.get("groups", 1)
-        if node.name in heads:
+        if node.name in heads or node.config.get("sliced") is False:
             whole[node.name] = 0
         elif units and groups == 1:
             whole[node.name] = gcd(*(width(rate, units[0]) for rate in rates))
@@ -141,6 +157,9 @@ def _load(network: SlicedNetwork, layers: dict[str, nn.Module]) -> dict[str, flo
                 target.weight.copy_(_ordered(scale, order, 0))
                 target.bias.copy_(_ordered(shift, order, 0))
             continue
+        if isinstance(target, SlicedRecurrent):
+            lost[name] = _load_recurrent(layer, target)
+            continue
         assert isinstance(target, Mixing | SlicedGroupedConv2d | SlicedEmbedding)
         assert isinstance(layer, nn.Linear | nn.Conv2d | nn.Embedding)
         weight: Tensor = layer.weight
@@ -158,6 +177,17 @@ def _load(network: SlicedNetwork, layers: dict[str, nn.Module]) -> dict[str, flo
             assert target.bias is not None
             target.bias.copy_(bias)
     return lost
+
+
+def _load_recurrent(layer: nn.Module, target: SlicedRecurrent) -> float:
+    """Copy one recurrent layer's weights; returns the share of them that nested connectivity drops."""
+    weights: dict[str, Tensor] = {name.removesuffix("_l0"): weight for name, weight in layer.named_parameters()}
+    weights["weight_ih"] = _ordered(weights["weight_ih"], _order(target.reads), 1)
+    for name, parameter in target.named_parameters():
+        parameter.copy_(weights[name])
+    for weight, mask in target.masks():
+        weight.mul_(mask)
+    return 1.0 - target.macs(-1, len(target.gives.widths) - 1) / (target.weight_ih.numel() + target.weight_hh.numel())
 
 
 def _normalisation(layer: nn.Module, target: SlicedGroupNorm) -> tuple[Tensor, Tensor]:

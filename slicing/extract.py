@@ -1,5 +1,6 @@
 """A standalone r-net: plain torch, without slicing code in it, for deployment or comparison."""
 
+import operator
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from slicing.layers import Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedG
 from slicing.layout import Layout
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
-from slicing.spec import UNITWISE, Node, unitwise_module
+from slicing.recurrent import SlicedRecurrent
+from slicing.spec import RECURRENT, UNITWISE, Node, unitwise_module
 
 
 @torch.no_grad()
@@ -51,7 +53,11 @@ def _emit(
         return graph.call_function(torch.cat, (xs, node.config["dim"]))
     if node.op == "squeeze":
         return graph.call_function(torch.squeeze, (*xs, node.config["dim"]))
+    if node.op == "last_step":
+        return graph.call_function(operator.getitem, (*xs, (slice(None), -1)))
     _put(root, node.name, _plain_layer(node, network, to))
+    if node.op in RECURRENT:  # torch's own gives the outputs and the last state
+        return graph.call_function(operator.getitem, (graph.call_module(node.name, xs), 0))
     result = graph.call_module(node.name, xs[:1])
     return graph.call_function(torch.add, (result, xs[1])) if len(xs) > 1 else result
 
@@ -87,12 +93,26 @@ def _plain_layer(node: Node, network: SlicedNetwork, to: int) -> nn.Module:
         bias = None if layer.bias is None else _plain(layer.bias[:out], layer.gives, to, 0)
         _fill(grouped, _plain(layer.weight[:out], layer.gives, to, 0), bias)
         return _like(grouped, layer)
+    if isinstance(layer, SlicedRecurrent):
+        return _like(_recurrent(node, layer, to), layer)
     assert isinstance(layer, Mixing)
     out, into = layer.gives.widths[to], layer.reads.widths[to]
     weight = _plain(layer.weight[:out, :into] * layer.scale(to), layer.reads, to, 1)
     plain = nn.Linear(into, out, config["bias"]) if node.op == "linear" else _convolution(config, into, out, groups=1)
     _fill(plain, weight, None if layer.bias is None else layer.bias[:out])
     return _like(plain, layer)
+
+
+def _recurrent(node: Node, layer: SlicedRecurrent, to: int) -> nn.RNNBase:
+    sizes = layer.reads.widths[to], layer.gives.widths[to]
+    options = {"bias": node.config["bias"], "batch_first": True}
+    plain: nn.RNNBase
+    if node.op == "rnn":
+        plain = nn.RNN(*sizes, nonlinearity=node.config["nonlinearity"], **options)
+    else:
+        plain = (nn.LSTM if node.op == "lstm" else nn.GRU)(*sizes, **options)
+    plain.to(dtype=layer.weight_ih.dtype, device=layer.weight_ih.device).load_state_dict(layer.narrow(to))
+    return plain
 
 
 def _convolution(config: dict[str, Any], into: int, out: int, groups: int) -> nn.Conv2d:

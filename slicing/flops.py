@@ -1,7 +1,8 @@
 """FLOPs, parameters and cache size of a sliced network, per rate and per increment, by arithmetic.
 
 Convention: one multiply-add counts as one, as in the paper's tables; ``torch.utils.flop_counter`` counts two. Counted
-are dense layers and convolutions, as both of them do; normalisation, activations and pooling are not.
+are dense layers, convolutions and the products of recurrent layers, as both of them do; normalisation, activations and
+pooling are not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from slicing.errors import SlicingError
 from slicing.layers import Mixing, SlicedGroupedConv2d
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
+from slicing.recurrent import SlicedRecurrent
 
 Shapes = Sequence[int] | Sequence[Sequence[int]]
 
@@ -62,7 +64,7 @@ class Cost:
     def _count(self, start: int, to: int) -> tuple[int, int]:
         totals = {False: 0, True: 0}
         for name, layer in self.network.layer_modules():
-            if isinstance(layer, Mixing | SlicedGroupedConv2d):
+            if isinstance(layer, Mixing | SlicedGroupedConv2d | SlicedRecurrent):
                 positions = self.sizes[name] // layer.gives.widths[-1]
                 totals[name in self.network.inputs.query_side] += layer.macs(start, to) * positions
         return totals[False], totals[True]
@@ -70,10 +72,12 @@ class Cost:
     def _count_cached(self, to: int) -> tuple[int, int]:
         edges: dict[str, int] = {}
         for step in self.network.steps:
-            layer = self.network.module_of(step.name) if step.kind == "mix" else None
-            if isinstance(layer, Mixing) and layer.reads.sliced:
+            layer = self.network.module_of(step.name) if step.kind in ("mix", "recur") else None
+            if isinstance(layer, Mixing | SlicedRecurrent) and layer.reads.sliced:
                 edge = step.inputs[0]
                 edges[edge] = self.sizes[edge] * layer.reads.widths[to] // layer.reads.widths[-1]
+            if isinstance(layer, SlicedRecurrent):  # the wider units read the narrower ones, one step late
+                edges[step.name] = self.sizes[step.name] * layer.gives.widths[to] // layer.gives.widths[-1]
         query = sum(values for edge, values in edges.items() if edge in self.network.inputs.query_side)
         return sum(edges.values()) - query, query
 

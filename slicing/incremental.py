@@ -219,7 +219,7 @@ class Session:
         rows = torch.as_tensor(rows)
         if rows.dim() != 1 or (len(rows) and rows.dtype not in (torch.int32, torch.int64)):
             raise SlicingError(f"survivors must be given as whole positions (N,), got {rows.dtype} {tuple(rows.shape)}")
-        rows = rows.long()
+        rows = rows.long().contiguous()
         chosen, count = rows.shape[0], len(self)
         if chosen and (int(rows[0]) < 0 or int(rows[-1]) >= count or bool((rows[1:] <= rows[:-1]).any())):
             raise SlicingError(f"survivors must be rising positions below {count}, got {rows[:5].tolist()}...")

@@ -178,6 +178,10 @@ class Mixing(nn.Module):
         weights = sum((b - a) * m for a, b, m in self.blocks(-1, to)) * taps
         return weights + (self.gives.widths[to] if self.bias is not None else 0)
 
+    def masks(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """The weight and its mask, zero where the weight is; nothing where it has none."""
+        return [] if self.mask is None else [(self.weight, self.mask)]
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """He initialisation for rectifiers, each block by the fan-in its units really have."""

@@ -26,6 +26,8 @@ class Criterion(Protocol):
 class CrossEntropy:
     """Cross entropy of scores ``(N, C)`` against class indices ``(N,)``, computed in fp32.
 
+    Sequences' scores ``(N, T, C)`` against ``(N, T)`` count step by step.
+
     Args:
         label_smoothing: share of each label that is spread evenly over the C classes, in ``[0, 1)``.
     """
@@ -38,7 +40,8 @@ class CrossEntropy:
 
     def __call__(self, scores: Tensor, target: Tensor) -> Tensor:
         """The mean over the batch."""
-        return F.cross_entropy(scores.float(), target, label_smoothing=self.label_smoothing)
+        rows = scores.float().flatten(0, -2)
+        return F.cross_entropy(rows, target.flatten(), label_smoothing=self.label_smoothing)
 
 
 @dataclass(frozen=True)

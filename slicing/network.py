@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,10 @@ from slicing.layers import (
 )
 from slicing.layout import Layout, concatenated
 from slicing.rates import check_rates, rate_index, widths
-from slicing.spec import UNITWISE, Node, Spec, heads_of, unitwise_module
+from slicing.recurrent import Carried, SlicedGRU, SlicedLSTM, SlicedRecurrent, SlicedRNN
+from slicing.spec import RECURRENT, UNITWISE, Node, Spec, heads_of, unitwise_module
 
-Kind = Literal["mix", "head", "slice", "plain", "cat", "add", "mul"]
+Kind = Literal["mix", "head", "recur", "slice", "plain", "cat", "add", "mul"]
 
 
 class Prefixes(Protocol):
@@ -33,6 +34,9 @@ class Prefixes(Protocol):
 
     def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Sequence[Tensor]:
         """Append new units to an activation's prefix and return the whole prefix, in parts side by side."""
+
+    def known(self, edge: str) -> Tensor:
+        """An activation's prefix as the pass before left it, in one part."""
 
     def room(self, x: Tensor, units: int, kept: bool, to: int) -> Tensor | None:
         """Where a dense layer that reads x puts its new units; ``kept`` when they become a prefix; None: anywhere."""
@@ -119,12 +123,13 @@ class SlicedNetwork(nn.Module):
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.empty(0))
 
-    def forward(self, *inputs: Tensor | None, rate: float | None = None) -> Tensor:
+    def forward(self, *inputs: Tensor | None, rate: float | None = None, carried: Carried | None = None) -> Tensor:
         """Scores of the r-net.
 
         Args:
             inputs: (N, ...) each; None for one that the rate does not read.
             rate: one of ``rates``; None is the whole network.
+            carried: recurrent states to begin with, and where those at the end go; None begins at zero.
 
         Returns:
             (N, C).
@@ -132,17 +137,18 @@ class SlicedNetwork(nn.Module):
         Raises:
             SlicingError: for a rate the network does not have.
         """
-        return self.advance(inputs, -1, rate_index(self.rates, rate))
+        return self.advance(inputs, -1, rate_index(self.rates, rate), carried=carried)
 
-    def forward_all(self, *inputs: Tensor) -> Tensor:
+    def forward_all(self, *inputs: Tensor, carried: Carried | None = None) -> Tensor:
         """Every rate's scores, (K, N, C): one full-width pass when nested, a pass per rate when dense.
 
         The nested pass multiplies by masked weights, because it is meant for training, where one large product per
-        layer beats several small ones; inference never does.
+        layer beats several small ones; inference never does. ``carried`` gives and takes recurrent states as in
+        :meth:`forward`; what a dense network leaves there are the whole network's.
         """
         last = len(self.rates) - 1
         if self.connectivity == "dense":
-            return torch.stack([self.advance(inputs, -1, k) for k in range(last + 1)])
+            return torch.stack([self.advance(inputs, -1, k, carried=carried) for k in range(last + 1)])
         values = self._entering(inputs, -1, last)
         behind = self._behind_heads()
         totals: dict[str, list[Tensor]] = {}
@@ -157,6 +163,8 @@ class SlicedNetwork(nn.Module):
                 values[step.name] = module.every_rate(values[step.inputs[0]])
                 for addend in step.inputs[1:]:
                     values[step.name] = values[step.name] + values[addend]
+            elif step.kind == "recur":
+                values[step.name] = self._recur(step, values[step.inputs[0]], -1, last, None, carried, masked=True)
             else:
                 values[step.name] = self._run(step, [values[name] for name in step.inputs], -1, last)
         scores = []
@@ -176,6 +184,7 @@ class SlicedNetwork(nn.Module):
         prefixes: Prefixes | None = None,
         record: Callable[[str, Tensor], None] | None = None,
         queries: Queries | None = None,
+        carried: Carried | None = None,
     ) -> Tensor:
         """Run from one rate to a wider one: what flows through the network is the new units alone.
 
@@ -186,6 +195,7 @@ class SlicedNetwork(nn.Module):
             prefixes: what an earlier call remembered, and what this one shall remember.
             record: called with each operation's name and result.
             queries: whose query each candidate is of; None: the query inputs have a row per candidate, too.
+            carried: recurrent states, as in :meth:`forward`.
 
         Returns:
             The scores at ``to``, (N, C).
@@ -196,6 +206,8 @@ class SlicedNetwork(nn.Module):
             handed_out = queries if step.meets else None
             if step.kind in ("mix", "head"):
                 y = self._mix(step, xs, start, to, prefixes, handed_out)
+            elif step.kind == "recur":
+                y = self._recur(step, xs[0], start, to, prefixes, carried)
             else:
                 if handed_out is not None:
                     side = self.inputs.query_side
@@ -262,6 +274,33 @@ class SlicedNetwork(nn.Module):
         assert total is not None
         return layer.finish_head(total, to)
 
+    def _recur(
+        self,
+        step: Step,
+        x: Tensor,
+        start: int,
+        to: int,
+        prefixes: Prefixes | None,
+        carried: Carried | None,
+        masked: bool = False,
+    ) -> Tensor:
+        layer = self.module_of(step.name)
+        assert isinstance(layer, SlicedRecurrent)
+        state = None if carried is None else carried.begin.get(step.name)
+        if masked:
+            y, end = layer.every_rate(x, state)
+        else:
+            if prefixes is not None and layer.reads.sliced:
+                (x,) = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
+            known = None if prefixes is None or start < 0 else prefixes.known(step.name)
+            new, end = layer(x, start, to, known, state)
+            if prefixes is not None:
+                prefixes.extend(step.name, new, layer.gives, start, to)
+            y = new
+        if carried is not None:
+            carried.end[step.name] = end
+        return y
+
     def _run(self, step: Step, xs: list[Tensor], start: int, to: int) -> Tensor:
         if step.kind == "add":
             return xs[0] + xs[1]
@@ -297,6 +336,10 @@ class SlicedNetwork(nn.Module):
             return None, _aligned(node, reads)
         if node.op == "cat":
             return self._build_cat(node, reads)
+        if node.op == "last_step":
+            return _LastStep(), first
+        if node.op in RECURRENT:
+            return self._build_recurrent(node, first)
         if (
             node.op in ("linear", "conv2d")
             and first.sliced
@@ -331,8 +374,10 @@ class SlicedNetwork(nn.Module):
                 name=node.name,
             )
             return norm, resolved
-        gives = Layout.of(widths(self.rates, config["embedding_dim"], 1, node.name), axis=-1)
-        gives = gives.since(self.inputs.first.get(node.inputs[0], 0))
+        gives = Layout.fixed(config["embedding_dim"], len(self.rates), axis=-1)
+        if config.get("sliced", True):
+            gives = Layout.of(widths(self.rates, config["embedding_dim"], 1, node.name), axis=-1)
+            gives = gives.since(self.inputs.first.get(node.inputs[0], 0))
         return SlicedEmbedding(config["num_embeddings"], gives, config["padding_idx"]), gives
 
     def _build_conv(self, node: Node, reads: Layout, head: bool, config: dict) -> tuple[nn.Module, Layout]:
@@ -342,6 +387,19 @@ class SlicedNetwork(nn.Module):
             return grouped, grouped.gives
         gives = self._out(node, out, head, axis=1)
         return SlicedConv2d(replace(reads, axis=1), gives, **config, connectivity=self.connectivity), gives
+
+    def _build_recurrent(self, node: Node, first: Layout) -> tuple[nn.Module, Layout]:
+        if first.sliced and first.axis != -1:
+            raise SlicingError(
+                f"{node.name}: a recurrent layer reads units that lie last, not a convolution's channels"
+            )
+        reads = replace(first.resolve(node.config["input_size"], node.name), axis=-1)
+        gives = self._out(node, node.config["hidden_size"], False, axis=-1)
+        options: dict[str, Any] = {"connectivity": self.connectivity, "rescale": self.rescale}
+        if node.op == "rnn":
+            options["nonlinearity"] = node.config["nonlinearity"]
+        build: type[SlicedRecurrent] = {"rnn": SlicedRNN, "lstm": SlicedLSTM, "gru": SlicedGRU}[node.op]
+        return build(reads, gives, node.config["bias"], **options), gives
 
     def _build_cat(self, node: Node, reads: list[Layout]) -> tuple[nn.Module, Layout]:
         if any(layout.sliced for layout in reads):
@@ -390,8 +448,10 @@ class SlicedNetwork(nn.Module):
     def _kind(self, node: Node, heads: set[str]) -> Kind:
         if node.op in ("add", "mul", "cat"):
             return node.op  # type: ignore[return-value]
-        if node.op in UNITWISE or node.op in ("flatten", "squeeze", "softmax"):
+        if node.op in UNITWISE or node.op in ("flatten", "squeeze", "softmax", "last_step"):
             return "plain"
+        if node.op in RECURRENT:
+            return "recur"
         if isinstance(self.module_of(node.name), Mixing):
             return "head" if node.name in heads else "mix"
         return "slice"
@@ -404,6 +464,11 @@ class _Squeeze(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.squeeze(self.dim)
+
+
+class _LastStep(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, -1]
 
 
 def _read_by_rectifier_alone(spec: Spec) -> set[str]:

@@ -56,6 +56,8 @@ _UNITWISE: dict[str, Rule] = {
     "output_size": _either(_POOLED, _pair(_POOLED)),
 }
 
+_RECURRENT: dict[str, Rule] = {"input_size": _SIZE, "hidden_size": _SIZE, "bias": _YES_NO}
+
 # What the other operations must be told, in full.
 _REQUIRED: dict[str, dict[str, Rule]] = {
     "add": {},
@@ -82,7 +84,14 @@ _REQUIRED: dict[str, dict[str, Rule]] = {
         "affine": _YES_NO,
     },
     "embedding": {"num_embeddings": _SIZE, "embedding_dim": _SIZE, "padding_idx": _either(_whole(0), _NOTHING)},
+    "rnn": {**_RECURRENT, "nonlinearity": _one_of("tanh", "relu")},
+    "lstm": _RECURRENT,
+    "gru": _RECURRENT,
+    "last_step": {},
 }
+
+# What they may be told besides.
+_OPTIONAL: dict[str, dict[str, Rule]] = {"embedding": {"sliced": _YES_NO}}
 
 # Sizes that must divide one another: (what is divided, by what).
 _DIVISIBLE = {
@@ -107,6 +116,7 @@ def check_settings(name: str, op: str, config: Mapping[str, Any], allowed: tuple
     missing = [key for key in rules if key not in config and allowed is None]
     if missing:
         raise SlicingError(f"{name}: the settings of {op} lack {missing}; it takes {list(rules)}")
+    rules = rules | _OPTIONAL.get(op, {})
     for key, value in config.items():
         if key not in rules:
             raise SlicingError(f"{name}: {op} has no setting {key!r}; it takes {list(rules)}")

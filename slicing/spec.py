@@ -57,7 +57,12 @@ OPERATIONS = (
     "conv2d",
     "group_norm",
     "embedding",
+    "rnn",
+    "lstm",
+    "gru",
+    "last_step",
 )
+RECURRENT = ("rnn", "lstm", "gru")
 FORMAT = 1
 
 
@@ -194,7 +199,7 @@ def heads_of(spec: Spec) -> set[str]:
         behind = node.name in followed
         if mixes(node) and not behind:
             heads.add(node.name)
-        if mixes(node) or behind:
+        if mixes(node) or node.op in RECURRENT or behind:
             followed.update(node.inputs)
     return heads
 

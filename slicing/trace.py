@@ -12,6 +12,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from slicing.errors import SlicingError
 from slicing.flops import Shapes, candidate_shapes
 from slicing.spec import UNITWISE, Node, Spec, check_name
+from slicing.trace_recurrent import PARTS, levels_of, recurrent_settings
 
 _UNITWISE_MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
     build: (op, attributes) for op, (build, attributes) in UNITWISE.items()
@@ -125,6 +126,8 @@ class _Reader:
         self.output = ""
         self.taken = {name for name, _ in graph.named_modules()}
         self.owners: dict[nn.Parameter, str] = {}
+        self.targets: set[str] = set()  # recurrent layers that have run
+        self.parts: dict[fx.Node, tuple[str, str]] = {}  # what their results hold, and the operation that gives it
 
     def read(self) -> tuple[Spec, dict[str, nn.Module]]:
         for node in self.graph.graph.nodes:
@@ -168,6 +171,8 @@ class _Reader:
             self._flatten(node, target, layer.start_dim, layer.end_dim)
         elif kind is nn.Softmax:
             self._add(node, self._free_name(target, node), "softmax", {"dim": layer.dim})
+        elif isinstance(layer, nn.RNNBase):
+            self._recurrent(node, target, layer)
         elif kind in _WITH_WEIGHTS:
             if target in self.layers:
                 raise SlicingError(
@@ -205,7 +210,9 @@ class _Reader:
             self._add(node, self._unused(node.name), op, config)
             if given.get("inplace") or function in _IN_PLACE:
                 self._overwrite(node)
-        elif function is getattr or function is operator.getitem:  # x.shape[0], read by a view
+        elif function is operator.getitem:
+            self._getitem(node)
+        elif function is getattr:  # x.shape, read by a view
             return
         else:
             called = getattr(function, "__name__", function)
@@ -244,6 +251,47 @@ class _Reader:
                 self.alias[node] = self._source(node)
         else:
             raise SlicingError(f"{node.name}: tensor method {method} can't be sliced; supported layers: {_supported()}")
+
+    def _recurrent(self, node: fx.Node, target: str, layer: nn.RNNBase) -> None:
+        """A recurrent layer, each of its levels an operation of its own."""
+        if target in self.targets:
+            raise SlicingError(
+                f"{target}: runs twice in one pass; shared weights can't be sliced, give each use its own layer"
+            )
+        self.targets.add(target)
+        source, op = self._source(node), ""
+        for i, level in enumerate(levels_of(target, layer, begins_at_zero=len(node.all_input_nodes) == 1)):
+            if i and layer.dropout:
+                dropout = Node(self._unused(f"{target}.dropout{i}"), "dropout", (source,), {"p": layer.dropout})
+                self.nodes.append(dropout)
+                source = dropout.name
+            name = target if layer.num_layers == 1 else self._unused(f"{target}.l{i}")
+            op, config = recurrent_settings(level)
+            self.nodes.append(Node(name, op, (source,), config))
+            self.layers[name] = level
+            source = name
+        self.parts[node] = (op, source)
+
+    def _getitem(self, node: fx.Node) -> None:
+        """A part of a recurrent layer's result, or the last step of a sequence; else x.shape[0], read by a view."""
+        source, index = node.args
+        assert isinstance(source, fx.Node)
+        if source in self.parts:
+            kind, outputs = self.parts[source]
+            part = PARTS.get((kind, index)) if isinstance(index, int) else None
+            if part == "outputs":
+                self.alias[node] = outputs
+            elif part == "last step":
+                self._add(node, self._unused(node.name), "last_step", {}, (outputs,))
+            elif part is not None:
+                self.parts[node] = (part, outputs)
+            elif node.users:
+                raise SlicingError(
+                    f"{node.name}: of a recurrent layer's result the outputs and h[-1], the last output, can be "
+                    f"sliced, got item {index} of its {kind}"
+                )
+        elif source in self.alias and index in ((slice(None), -1), (slice(None), -1, slice(None))):
+            self._add(node, self._unused(node.name), "last_step", {}, (self.alias[source],))
 
     def _binary(self, node: fx.Node, op: str) -> None:
         if len(node.args) != 2 or not all(isinstance(arg, fx.Node) for arg in node.args) or node.kwargs:
@@ -399,7 +447,7 @@ _WITH_WEIGHTS: dict[type[nn.Module], Callable[[str, nn.Module], tuple[str, dict[
 
 
 def _supported() -> str:
-    kinds: list[type[nn.Module]] = [*_WITH_WEIGHTS, nn.Flatten, *_UNITWISE_MODULES]
+    kinds: list[type[nn.Module]] = [*_WITH_WEIGHTS, nn.RNN, nn.LSTM, nn.GRU, nn.Flatten, *_UNITWISE_MODULES]
     return ", ".join(sorted(kind.__name__ for kind in kinds)) + ", add, mul, cat"
 
 

@@ -1,6 +1,7 @@
 """The settings of a training run, its learning-rate curve and its optimiser."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from slicing.errors import SlicingError
 
-Curve = Literal["cosine", "step"]
+Curve = Literal["cosine", "step", "plateau"]
 Precision = Literal["fp32", "bf16"]
 Device = Literal["cpu", "cuda"]
 Optimizer = Literal["sgd", "adamw"]
@@ -27,7 +28,8 @@ class TrainConfig:
         weight_decay: in ``[0, inf)``; spares biases and normalisation scales.
         warmup: share of all steps in which the learning rate rises linearly, in ``[0, 1)``.
         schedule: ``"cosine"`` falls to 0 after the warm-up; ``"step"`` divides by 10 after half and again
-            after three quarters of all steps, as is usual on CIFAR.
+            after three quarters of all steps, as is usual on CIFAR; ``"plateau"`` divides by 4 after every epoch whose
+            mean validation figure is no better than the best before it (section 5.2.2).
         precision: ``"fp32"``, or ``"bf16"``: autocast, with weights and optimiser state in fp32.
         device: ``"cpu"`` or ``"cuda"``.
         seed: of everything random in training (not of the initial weights, which the model brings), at least
@@ -36,6 +38,8 @@ class TrainConfig:
             0.999. AdamW wants a learning rate of about 1e-3.
         patience: stop after this many epochs in a row without a better mean validation figure, at least 1; ``None``
             trains all epochs. The learning-rate curve is that of all epochs either way.
+        clip: the largest norm of all gradients together, in ``(0, inf)``; larger ones are scaled down. ``None`` leaves
+            them.
     """
 
     epochs: int
@@ -50,6 +54,7 @@ class TrainConfig:
     seed: int = 0
     optimizer: Optimizer = "sgd"
     patience: int | None = None
+    clip: float | None = None
 
     def __post_init__(self) -> None:
         for name, least, remedy in (
@@ -64,6 +69,7 @@ class TrainConfig:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise SlicingError(f"{name} must be a whole number of at least {least}, got {value!r}; {remedy}")
         _check(self.learning_rate > 0, "learning_rate", "positive and finite", self.learning_rate, "try 0.1")
+        _check(self.clip is None or self.clip > 0, "clip", "positive and finite", self.clip or 0.0, "try 0.25, or None")
         _check(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum, "try 0.9")
         _check(self.weight_decay >= 0, "weight_decay", "finite and at least 0", self.weight_decay, "try 5e-4")
         _check(0 <= self.warmup < 1, "warmup", "a share of the steps, in [0, 1)", self.warmup, "try 0.05")
@@ -82,17 +88,25 @@ class TrainConfig:
             )
 
 
-def learning_rate_at(config: TrainConfig, step: int, total_steps: int) -> float:
+def plateaus(means: Sequence[float]) -> int:
+    """How many epochs came to a mean validation figure no better than the best before them."""
+    return sum(mean <= max(means[:epoch]) for epoch, mean in enumerate(means) if epoch)
+
+
+def learning_rate_at(config: TrainConfig, step: int, total_steps: int, plateaus: int = 0) -> float:
     """The learning rate of one step.
 
     Args:
         config: gives the peak, the warm-up share and the shape.
         step: counted from 0 over the whole run.
         total_steps: of the whole run.
+        plateaus: epochs so far that brought nothing, see :func:`plateaus`; only the curve of that name heeds it.
     """
     warm = round(config.warmup * total_steps)
     if step < warm:
         return config.learning_rate * (step + 1) / warm
+    if config.schedule == "plateau":
+        return float(config.learning_rate * 0.25**plateaus)
     if config.schedule == "step":
         return config.learning_rate * 0.1 ** ((step >= total_steps / 2) + (step >= total_steps * 3 / 4))
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (total_steps - warm)))

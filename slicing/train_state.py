@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from slicing.errors import SlicingError
 from slicing.files import load_tensors, save_tensors
+from slicing.progressive import Phased
 from slicing.schemes import Scheme
 from slicing.train_config import TrainConfig
 
@@ -22,7 +23,7 @@ KIND = "training checkpoint"
 # What an optimiser remembers of a parameter, and its name in the file: SGD's momentum; AdamW's moments and its count.
 _REMEMBERED = {"momentum_buffer": "momentum.", "exp_avg": "mean.", "exp_avg_sq": "square.", "step": "step."}
 # Settings that came later: left out at their defaults, so that a run begun before them can still be resumed.
-_LATER = {"optimizer": "sgd", "patience": None}
+_LATER = {"optimizer": "sgd", "patience": None, "clip": None}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def rates_of(model: nn.Module) -> tuple[float, ...]:
     return rates
 
 
-def run_identity(model: nn.Module, scheme: Scheme, config: TrainConfig, steps_per_epoch: int) -> dict[str, Any]:
+def run_identity(
+    model: nn.Module, scheme: Scheme | Phased, config: TrainConfig, steps_per_epoch: int
+) -> dict[str, Any]:
     """What must be equal for a run to be resumed, as JSON values (tensors are compared apart).
 
     The device is not among it: a run may go on elsewhere.

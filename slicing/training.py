@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from slicing.errors import SlicingError
 from slicing.files import check_writable
 from slicing.progress import Progress, Task, open_task
+from slicing.progressive import Fixed, Phase, Phased, phase_of
 from slicing.schemes import Inputs, Scheme, as_tuple
-from slicing.train_config import TrainConfig, learning_rate_at, make_optimizer
+from slicing.train_config import TrainConfig, learning_rate_at, make_optimizer, plateaus
 from slicing.train_state import EpochRecord, TrainState, load_state, rates_of, run_identity, save_state
 
 Batches = Callable[[int], Iterable[tuple[Inputs, Tensor]]]
@@ -45,7 +47,7 @@ class TrainResult:
 
 def train(
     model: nn.Module,
-    scheme: Scheme,
+    scheme: Scheme | Phased,
     batches: Batches,
     *,
     validate: Validate,
@@ -67,7 +69,8 @@ def train(
 
     Args:
         model: a sliced network or any module, freshly initialised.
-        scheme: what a step does, such as ``Joint()`` for a nested network or ``Plain()`` for a plain module.
+        scheme: what a step does, such as ``Joint()`` for a nested network or ``Plain()`` for a plain module, or a
+            progressive schedule.
         batches: from the epoch, counted from 0, to its batches ``(x, y)``, of at most ``config.batch_size``
             items each and of the same number every epoch; x is a tuple of tensors for a network of several inputs.
             What it yields may depend on the epoch and torch's generators only.
@@ -120,7 +123,7 @@ class _Loop:
     """What stays the same from epoch to epoch."""
 
     model: nn.Module
-    scheme: Scheme
+    scheme: Scheme | Phased
     batches: Batches
     validate: Validate
     config: TrainConfig
@@ -145,6 +148,9 @@ class _Loop:
         """The mean loss over the epoch's items, and how many they were."""
         generator = torch.Generator().manual_seed(_derived_seed(self.config.seed, epoch, "scheme"))
         previous = history[-1] if history else None
+        phase = phase_of(self.scheme, epoch, self.config.epochs, self.model)
+        fixed = Fixed(self.model, phase.fixed)
+        cuts = plateaus([fmean(record.validation) for record in history[phase.first :]])
         pending: list[tuple[Tensor, int]] = []  # losses not looked at yet, and their batches' sizes
         total, items, steps = 0.0, 0, 0
 
@@ -168,7 +174,9 @@ class _Loop:
                     f"batches must hold at most batch_size={self.config.batch_size} items, got {size} in "
                     f"epoch {epoch + 1}, step {step + 1}; make config and batches agree"
                 )
-            pending.append((self._step(epoch, step, x, y, generator), size))
+            rate = self._learning_rate(phase, epoch, step, cuts)
+            pending.append((self._step(phase.scheme, rate, x, y, generator), size))
+            fixed.restore()
             if len(pending) == _LOOK_EVERY[self.config.device]:
                 look()
         if pending:
@@ -178,17 +186,22 @@ class _Loop:
         self._check_weights(epoch)
         return total / items, items
 
-    def _step(self, epoch: int, step: int, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
-        rate = learning_rate_at(self.config, epoch * self.steps + step, self.config.epochs * self.steps)
+    def _learning_rate(self, phase: Phase, epoch: int, step: int, cuts: int) -> float:
+        done, total = (epoch - phase.first) * self.steps + step, (phase.stop - phase.first) * self.steps
+        return learning_rate_at(self.config, done, total, cuts)
+
+    def _step(self, scheme: Scheme, rate: float, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         y = y.to(self.config.device, non_blocking=True)
         moved = tuple(side.to(self.config.device, non_blocking=True) for side in as_tuple(x))
         x = moved if isinstance(x, tuple) else moved[0]
         with self._autocast():
-            loss = self.scheme.loss(self.model, x, y, generator)
+            loss = scheme.loss(self.model, x, y, generator)
         self.optimizer.zero_grad()
         loss.backward()
+        if self.config.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         return loss.detach()
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = 6
+COLOURS = 8
 _INK, _GRID, _CARD = "#a1b2c1", "#a1b2c2", "#a1b2c3"
 _SERIES = [f"#a1b2d{i}" for i in range(COLOURS)]
 _VARIABLES = {_INK: "var(--muted)", _GRID: "var(--grid)", _CARD: "var(--card)"} | {
     code: f"var(--s{i})" for i, code in enumerate(_SERIES)
 }
-_MARKERS = ["o", "s", "^", "D", "v", "P"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Curves:
     percent: bool = True
     end_values: bool = True
     log_x: bool = False
+    log_y: bool = False
 
 
 def curves_svg(curves: Curves) -> str:
@@ -66,6 +67,8 @@ def curves_svg(curves: Curves) -> str:
         )
     if curves.log_x:
         axes.set_xscale("log")
+    if curves.log_y:
+        axes.set_yscale("log")
     _style(axes, curves.x_label, curves.y_label, curves.ticks, curves.percent)
     _room_above_and_below(axes, curves)
     if curves.end_values:
@@ -116,7 +119,11 @@ def _style(axes: "Axes", x_label: str, y_label: str, ticks: Sequence[str] | None
     axes.spines["bottom"].set_color(_GRID)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=4))
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_minor_formatter(ScalarFormatter())
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=4))
     if percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g}%"))
     if ticks is not None:
@@ -126,7 +133,7 @@ def _style(axes: "Axes", x_label: str, y_label: str, ticks: Sequence[str] | None
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=not percent))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=not percent and axes.get_yscale() != "log"))
 
 
 def _room_above_and_below(axes: "Axes", curves: Curves) -> None:
@@ -136,6 +143,9 @@ def _room_above_and_below(axes: "Axes", curves: Curves) -> None:
         axes.set_ylim(0, 1)
         return
     low, high = min(values), max(values)
+    if curves.log_y:
+        axes.set_ylim(low / 1.1, high * 1.1)
+        return
     margin = max(0.12 * (high - low), 0.01 if curves.percent else 0.02 * (abs(high) or 1.0))
     low, high = low - margin, high + margin
     if curves.percent:

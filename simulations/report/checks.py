@@ -77,10 +77,22 @@ def or_none(check: Check) -> Check:
 
 def items(check: Check) -> Check:
     """A list of one or more, each passing `check`."""
+    every = any_items(check)
 
     def run(value: Any, path: str) -> None:
         if not isinstance(value, list | tuple) or not value:
             raise _refuse(path, "a list with at least one entry", value)
+        every(value, path)
+
+    return run
+
+
+def any_items(check: Check) -> Check:
+    """A list, which may be empty, each entry passing `check`."""
+
+    def run(value: Any, path: str) -> None:
+        if not isinstance(value, list | tuple):
+            raise _refuse(path, "a list", value)
         for index, item in enumerate(value):
             check(item, f"{path}[{index}]")
 

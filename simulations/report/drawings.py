@@ -29,8 +29,10 @@ class Drawing:
 
 
 def colours(protocols: Sequence[Protocol]) -> dict[str, int]:
-    """A system's colour, the same under every protocol: in the order of first mention."""
-    names = dict.fromkeys(system["name"] for protocol in protocols for system in protocol["systems"])
+    """A system's colour, the same under every protocol: in the order of first mention, systems before curves."""
+    systems = [system["name"] for protocol in protocols for system in protocol["systems"]]
+    drawn = [each["name"] for protocol in protocols for curve in protocol.get("curves", []) for each in curve["series"]]
+    names = dict.fromkeys([*systems, *drawn])
     return {name: index for index, name in enumerate(names)}
 
 
@@ -113,16 +115,27 @@ def protocol_drawings(protocol: Protocol, colour: dict[str, int], paper: PaperFi
 def _curve(curve: Curve, colour: dict[str, int]) -> Drawing:
     """A further drawing of an experiment."""
     series = curve["series"]
+    return Drawing(
+        curves_svg(curve_lines(curve, colour)),
+        f"{curve['title']}. {curve['text']}",
+        _words(curve["title"], {each["name"]: list(each["y"]) for each in series}),
+        [Legend(each["name"], colour[each["name"]]) for each in series],
+    )
+
+
+def curve_lines(curve: Curve, colour: dict[str, int]) -> Curves:
+    """What a curve draws, its x in thousands or millions where it is large."""
+    series = curve["series"]
     size, unit = _unit(max((x for each in series for x in each["x"]), default=1.0))
     scaled = {each["name"]: [x / size for x in each["x"]] for each in series}
     lines = [Line(scaled[each["name"]], each["y"], colour[each["name"]]) for each in series]
     positive = [x for xs in scaled.values() for x in xs if x > 0]
     log_x = bool(positive) and max(positive) > 20 * min(positive)
-    return Drawing(
-        curves_svg(Curves(lines, f"{curve['x']}{unit}", curve["y"], end_values=False, log_x=log_x)),
-        f"{curve['title']}. {curve['text']}",
-        _words(curve["title"], {each["name"]: list(each["y"]) for each in series}),
-        [Legend(each["name"], colour[each["name"]]) for each in series],
+    if "x_scale" in curve:
+        log_x = curve["x_scale"] == "log"
+    log_y = curve.get("y_scale") == "log"
+    return Curves(
+        lines, f"{curve['x']}{unit}", curve["y"], end_values=False, log_x=log_x, percent=not log_y, log_y=log_y
     )
 
 

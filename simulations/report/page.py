@@ -39,6 +39,7 @@ def page_context(report: Report) -> dict[str, Any]:
         "one_pass": figures.large(summary.full_pass(report, report["protocols"][first])),
         "cards": _cards(report, first, colour),
         "protocols": [_protocol(report, name, protocol, colour, ids) for name, protocol in report["protocols"].items()],
+        "staged": any(protocol["systems"] for protocol in report["protocols"].values()),
         "paper": paper,
         "training": [_drawing(d, ids) for d in training_drawings(training)] if training else [],
         "command": report["command"],

@@ -71,7 +71,7 @@ class Table(TypedDict):
 
 
 class Series(TypedDict):
-    """One system's curve: y in [0, 1] over x."""
+    """One system's curve: y over x, shares in [0, 1] unless the curve says otherwise."""
 
     name: str
     x: list[float]
@@ -86,10 +86,12 @@ class Curve(TypedDict):
     x: str
     y: str
     series: list[Series]
+    x_scale: NotRequired[Literal["linear", "log"]]  # without it, log where x spans more than a factor of 20
+    y_scale: NotRequired[Literal["share", "log"]]  # log: positive numbers instead of shares
 
 
 class Protocol(TypedDict):
-    """The systems run under one protocol."""
+    """The systems run under one protocol; none where the experiment is no cascade and its tables say all."""
 
     systems: list[System]
     tables: NotRequired[list[Table]]
@@ -125,6 +127,7 @@ class Report(TypedDict):
     """What a measuring command hands to `write_report`. More fields are welcome; these keep their meaning.
 
     `full_pass_flops` is one plain full-width pass; without it, the costliest stage of the protocol stands in.
+    `headline` is the sentence at the top; without it, the systems of the main protocol make one.
     """
 
     schema: Literal[1]
@@ -138,6 +141,7 @@ class Report(TypedDict):
     paper: NotRequired[PaperFigures]
     training: NotRequired[list[TrainingRun]]
     full_pass_flops: NotRequired[float]
+    headline: NotRequired[str]
 
 
 def _candidates_fall(stage: Any, path: str) -> None:
@@ -173,6 +177,31 @@ def _cell_per_column(table: Any, path: str) -> None:
             raise ReportError(
                 f"report field {path}.rows[{i}] must have a cell per column ({len(table['columns'])}), got {len(row)}"
             )
+
+
+def _something_said(report: Any, path: str) -> None:
+    for name, protocol in report["protocols"].items():
+        if protocol["systems"]:
+            continue
+        if not protocol.get("tables"):
+            raise ReportError(
+                f"report field protocols.{name}.systems must have at least one entry where the protocol has no tables; "
+                "add systems or tables"
+            )
+        if "headline" not in report:
+            raise ReportError(
+                f"a report needs a headline where a protocol ({name}) has no systems to make one of; add headline"
+            )
+
+
+def _y_of_its_scale(curve: Any, path: str) -> None:
+    log = curve.get("y_scale") == "log"
+    for i, series in enumerate(curve["series"]):
+        for j, y in enumerate(series["y"]):
+            if log and y <= 0:
+                raise ReportError(f"report field {path}.series[{i}].y[{j}] must be above 0 on a log scale, got {y}")
+            if not log:
+                c.share(y, f"{path}.series[{i}].y[{j}]")
 
 
 def _as_long(series: Any, path: str) -> None:
@@ -237,17 +266,19 @@ _TABLE = c.also(
     c.record({"title": c.text, "text": c.text, "columns": c.items(c.text), "rows": c.items(c.items(c.text))}),
     _cell_per_column,
 )
-_CURVE = c.record(
+_CURVE_FIELDS = c.record(
     {
         "title": c.text,
         "text": c.text,
         "x": c.text,
         "y": c.text,
         "series": c.items(
-            c.also(c.record({"name": c.text, "x": c.items(c.amount), "y": c.items(c.share)}), _as_long),
+            c.also(c.record({"name": c.text, "x": c.items(c.amount), "y": c.items(c.amount)}), _as_long),
         ),
-    }
+    },
+    optional={"x_scale": c.one_of("linear", "log"), "y_scale": c.one_of("share", "log")},
 )
+_CURVE = c.also(_CURVE_FIELDS, _y_of_its_scale)
 _PAPER = c.also(
     c.record(
         {
@@ -284,7 +315,7 @@ _TRAINING = c.record(
     },
     optional={"best_epoch": c.count},
 )
-_REPORT = c.record(
+_FIELDS = c.record(
     {
         "schema": c.one_of(1),
         "command": c.text,
@@ -295,13 +326,14 @@ _REPORT = c.record(
         "flops_convention": c.text,
         "protocols": c.mapping(
             c.record(
-                {"systems": c.items(_SYSTEM)},
+                {"systems": c.any_items(_SYSTEM)},
                 optional={"tables": c.items(_TABLE), "curves": c.items(_CURVE)},
             )
         ),
     },
-    optional={"paper": _PAPER, "training": c.items(_TRAINING), "full_pass_flops": c.amount},
+    optional={"paper": _PAPER, "training": c.items(_TRAINING), "full_pass_flops": c.amount, "headline": c.text},
 )
+_REPORT = c.also(_FIELDS, _something_said)
 
 
 def validate_report(report: object) -> Report:

@@ -19,6 +19,19 @@ PROTOCOLS = {
         "Ranking",
         "For each query the candidates are scored; a stage keeps the best and hands them to a wider one.",
     ),
+    "language model": (
+        "Language model",
+        "Perplexity of the next word: of the sliced networks at every rate, of a network trained whole and sliced "
+        "afterwards, and of a separate network for each rate.",
+    ),
+    "virtual": (
+        "Virtual time",
+        "Requests arrive by the trace; scoring a batch takes the time that was measured for its size and rate.",
+    ),
+    "live": (
+        "For real",
+        "Requests arrive by the clock; the batcher scores them with the networks in a thread of this process.",
+    ),
 }
 
 
@@ -143,10 +156,14 @@ def stage_ticks(protocol: Protocol) -> list[str]:
 def headline(report: Report, protocol_name: str | None = None) -> list[tuple[str, bool]]:
     """One sentence: what was run and what came out, system by system, in pieces; True marks a figure.
 
-    Without a protocol's name it speaks of the main protocol and says what was scored.
+    Without a protocol's name it speaks of the main protocol and says what was scored, or it is the report's own.
     """
+    if protocol_name is None and "headline" in report:
+        return [(report["headline"], False)]
     name = protocol_name or main_protocol(report)
     protocol = report["protocols"][name]
+    if not protocol["systems"]:
+        return []
     one_pass = full_pass(report, protocol)
     data = report["data"]
     pieces: list[tuple[str, bool]] = []

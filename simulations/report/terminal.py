@@ -33,16 +33,20 @@ def terminal_table(report: Report, console: Console, out: Path | None = None) ->
         for table in _by_rate(protocol, name, paper, colour, console.width):
             console.print(table)
             console.print()
-        console.print(_totals(report, name, protocol, paper, colour, console.width))
-        for further in protocol.get("tables", []):
+        if protocol["systems"]:
+            console.print(_totals(report, name, protocol, paper, colour, console.width))
             console.print()
+        for further in protocol.get("tables", []):
             console.print(_further(further))
             console.print(Text(further["text"], style="dim"))
+            console.print()
         if paper is not None:
             console.print(Text(f"paper: {paper['setting']}. {paper['source']}.", style="dim"))
     if out is not None:
         console.print()
-        for label, file in (("page", "report.html"), ("numbers", "report.json"), ("stages", "stages.csv")):
+        staged = any(protocol["systems"] for protocol in report["protocols"].values())
+        files = [("page", "report.html"), ("numbers", "report.json"), *([("stages", "stages.csv")] if staged else [])]
+        for label, file in files:
             line = Text.assemble((f"{label:<9}", "dim"), str(out / file))
             console.print(line, soft_wrap=True)
 

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 from simulations.report import summary
+from simulations.report.curve_image import curve_png
+from simulations.report.drawings import colours
 from simulations.report.errors import ReportError
 from simulations.report.heatmap import heatmap_png
 from simulations.report.page import render_page
@@ -28,7 +30,8 @@ def check_out(out: Path) -> None:
 
 
 def write_report(report: object, out: Path) -> list[Path]:
-    """Write report.json, report.html, stages.csv, inclusion.csv and a PNG per inclusion matrix into `out`.
+    """Write report.json, report.html, where there are systems stages.csv, inclusion.csv and a PNG per inclusion
+    matrix, and a PNG per curve into `out`.
 
     Returns the files' paths in that order. All of them are made in memory first, so a report that breaks the
     contract (`ReportError`, naming the field) leaves the folder as it was; each file replaces its predecessor
@@ -38,10 +41,11 @@ def write_report(report: object, out: Path) -> list[Path]:
     contents: dict[str, bytes] = {
         "report.json": (json.dumps(checked, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
         "report.html": render_page(checked).encode(),
-        "stages.csv": stages_csv(checked).encode(),
-        "inclusion.csv": inclusion_csv(checked).encode(),
     }
+    if any(protocol["systems"] for protocol in checked["protocols"].values()):
+        contents |= {"stages.csv": stages_csv(checked).encode(), "inclusion.csv": inclusion_csv(checked).encode()}
     contents |= _heatmaps(checked)
+    contents |= _curves(checked)
     check_out(out)
     return [_replace(out / name, content) for name, content in contents.items()]
 
@@ -59,6 +63,15 @@ def _heatmaps(report: Report) -> dict[str, bytes]:
                 file = f"{stem}-{again}.png"
             files[file] = heatmap_png(system["inclusion"], f"{system['name']} · {summary.protocol_title(name)}")
     return files
+
+
+def _curves(report: Report) -> dict[str, bytes]:
+    colour = colours(list(report["protocols"].values()))
+    return {
+        f"curve-{_slug(name)}-{_slug(curve['title'])}.png": curve_png(curve, colour)
+        for name, protocol in report["protocols"].items()
+        for curve in protocol.get("curves", [])
+    }
 
 
 def _slug(name: str) -> str:

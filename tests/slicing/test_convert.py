@@ -359,7 +359,10 @@ REFUSED = {
     "attention": (of(lambda s, x: s.m(x, x, x)[0], m=nn.MultiheadAttention(4, 2)), "m: MultiheadAttention can't"),
     "encoder": (nn.Sequential(lin(), nn.TransformerEncoderLayer(4, 2)), "1: TransformerEncoderLayer can't"),
     "conv1d": (nn.Sequential(nn.Conv1d(3, 4, 1), nn.Flatten(), lin()), "0: Conv1d can't be sliced"),
-    "lstm": (of(lambda s, x: s.m(x)[0], m=nn.LSTM(3, 4)), "m: LSTM can't be sliced"),
+    "lstm": (
+        of(lambda s, x: s.m(x)[0], m=nn.LSTM(3, 4)),
+        "m: a recurrent layer with batch_first=False can't be sliced",
+    ),
     "batch norm 3d": (nn.Sequential(conv(), nn.BatchNorm3d(4), conv()), "1: BatchNorm3d can't"),
     "padding mode": (
         nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), conv()),

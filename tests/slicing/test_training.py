@@ -440,9 +440,9 @@ class TestConfig:
     def test_the_curve_spans_the_whole_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[tuple[int, int]] = []
 
-        def watched(config: TrainConfig, step: int, total_steps: int) -> float:
+        def watched(config: TrainConfig, step: int, total_steps: int, plateaus: int) -> float:
             asked.append((step, total_steps))
-            return learning_rate_at(config, step, total_steps)
+            return learning_rate_at(config, step, total_steps, plateaus)
 
         monkeypatch.setattr("slicing.training.learning_rate_at", watched)
         run(plain(), Plain())

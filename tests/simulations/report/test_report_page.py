@@ -263,7 +263,7 @@ def test_many_systems_reuse_colours(report: dict[str, Any]) -> None:
     report["protocols"]["paper"]["systems"] = [systems[k % 3] | {"name": f"s{k}"} for k in range(9)]
     page = Page(render_page(report))  # type: ignore[arg-type]
     assert page.row("s8")
-    assert not any("--s6" in (attrs.get("style") or "") for _, attrs in page.elements)
+    assert not any("--s8" in (attrs.get("style") or "") for _, attrs in page.elements)
 
 
 def _contrast(a: str, b: str) -> float:
