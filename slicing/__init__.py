@@ -18,7 +18,7 @@ from slicing.layers import (
     SlicedLinear,
 )
 from slicing.layout import Layout
-from slicing.losses import CrossEntropy, Distillation
+from slicing.losses import Criterion, CrossEntropy, Distillation
 from slicing.ndcg import ndcg
 from slicing.network import SlicedNetwork
 from slicing.progressive import ProgressiveDynamic, ProgressiveStatic
@@ -44,6 +44,7 @@ __all__ = [
     "Connectivity",
     "ConversionWarning",
     "Cost",
+    "Criterion",
     "CrossEntropy",
     "Distillation",
     "FeatureTransform",

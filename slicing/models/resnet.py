@@ -23,6 +23,9 @@ class PreActivationBlock(nn.Module):
         convolutions: output channels and kernel size of each.
         stride: of the first convolution whose kernel is larger than 1, and of the skip path.
         groups: normalisation groups.
+
+    Attributes:
+        into, out: channels that it reads and gives.
     """
 
     def __init__(self, into: int, convolutions: Sequence[tuple[int, int]], stride: int, groups: int) -> None:
@@ -34,6 +37,7 @@ class PreActivationBlock(nn.Module):
             step, left = (left, 1) if kernel > 1 else (1, left)
             self.convs.append(nn.Conv2d(reads, channels, kernel, step, kernel // 2))
             reads = channels
+        self.into, self.out = into, reads
         self.skip = nn.Conv2d(into, reads, 1, stride) if stride > 1 or into != reads else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,6 +74,10 @@ class ResidualNetwork(nn.Module):
         self.norm = nn.GroupNorm(groups, into)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.score = nn.Linear(into, classes)
+
+    def each_block(self) -> list[PreActivationBlock]:
+        """The blocks in their order."""
+        return [block for block in self.blocks if isinstance(block, PreActivationBlock)]
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, in_channels, H, W), H and W multiples of 4, to (N, classes)."""
