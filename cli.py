@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import click
 
-from simulations import table_commands
+from simulations import image_commands, table_commands
 from simulations.command_line import command_text as _command
 from simulations.command_line import one_line_errors as _one_line_errors
 from simulations.command_line import query_features as _query_features
@@ -292,6 +292,8 @@ def bench(out: Path, cases: tuple[str, ...], threads: int | None) -> None:
 
 for _each in table_commands.COMMANDS:
     main.add_command(_each)
+for _each in image_commands.COMMANDS:
+    simulate.add_command(_each)
 
 
 if __name__ == "__main__":

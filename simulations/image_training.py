@@ -1,5 +1,6 @@
 """Training one network on images: the same data, budget and checkpoints whatever the network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -23,6 +24,7 @@ from slicing import (
     train,
 )
 from slicing.progress import Progress
+from slicing.progressive import Phased
 
 EVALUATION_BATCH = 500
 
@@ -42,8 +44,21 @@ class Trainer:
     folder: Path
     progress: Progress | None
 
-    def fit(self, name: str, network: nn.Module) -> TrainResult:
-        """Train in place; the network ends with the weights of the epoch that validates best."""
+    def fit(
+        self,
+        name: str,
+        network: nn.Module,
+        scheme: Scheme | Phased | None = None,
+        on_epoch: Callable[[int, nn.Module], None] | None = None,
+    ) -> TrainResult:
+        """Train in place; the network ends with the weights of the epoch that validates best.
+
+        Args:
+            name: of its checkpoint.
+            network: freshly initialised.
+            scheme: what a step does; None is what the settings say.
+            on_epoch: called with each epoch, counted from 0, and the network after it.
+        """
         data, config = self.data, self.config
         augment = Augment.standard(data) if self.settings.augment else None
 
@@ -60,7 +75,7 @@ class Trainer:
 
         return train(
             network,
-            self._scheme(network),
+            scheme if scheme is not None else self._scheme(network),
             batches,
             validate=self._accuracies,
             config=config,
@@ -68,6 +83,7 @@ class Trainer:
             resume=self.settings.resume,
             progress=_Titled(self.progress, name) if self.progress is not None else None,
             steps_per_epoch=ceil(len(data.train) / config.batch_size),
+            on_epoch=on_epoch,
         )
 
     def _scheme(self, network: nn.Module) -> Scheme:

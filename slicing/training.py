@@ -56,6 +56,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     steps_per_epoch: int | None = None,
+    on_epoch: Callable[[int, nn.Module], None] | None = None,
 ) -> TrainResult:
     """Train ``model`` in place; it ends in eval mode with the weights of its best epoch.
 
@@ -84,6 +85,8 @@ def train(
             run replaces the file after its first epoch. The device may be another one than before.
         progress: where to show loss, validation, pace and ETA; ``None`` is silent.
         steps_per_epoch: the number of batches in an epoch; ``None`` takes ``len(batches(0))``.
+        on_epoch: called with each epoch, counted from 0, and the model in eval mode, before its checkpoint is saved:
+            after an interrupt between the two the epoch is run, and it is called, again.
 
     Raises:
         SlicingError: when the loss becomes NaN or infinite, the batches or the validation figures are not as
@@ -110,6 +113,8 @@ def train(
             state.history.append(loop.epoch(epoch, task, state.history))
             if state.best_epoch == epoch:
                 state.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            if on_epoch is not None:
+                on_epoch(epoch, model)
             if path is not None:
                 save_state(path, state, model, optimizer, identity)
     model.load_state_dict(state.best)

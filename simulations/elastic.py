@@ -1,0 +1,243 @@
+"""What the experiments on elastic image networks share (sections 5.1, 5.3, 5.4): scales, training, accuracy by rate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from data import ImageData, load_images, ordered_batches
+from simulations.baselines import Point, accuracy_of
+from simulations.history import training_history
+from simulations.image_training import EVALUATION_BATCH, Trainer
+from simulations.report import check_out, machine, validate_report, versions, write_report
+from simulations.report.schema import Report
+from simulations.settings import CascadeSettings
+from slicing import (
+    Connectivity,
+    Scheme,
+    SlicedNetwork,
+    SlicingError,
+    TrainConfig,
+    TrainResult,
+    convert,
+    cost,
+    extract,
+    parameter_count,
+)
+from slicing.files import atomic_path
+from slicing.models import small_cnn, vgg13
+from slicing.progress import Progress, open_task
+from slicing.progressive import Phased
+
+CONVENTION = "one multiply-add = 1; convolutions and dense layers"
+SIXTEENTHS = tuple(k / 16 for k in range(4, 17))
+GROUPS = 16  # of normalisation, so that every sixteenth is legal
+ScaleName = Literal["smoke", "small", "paper"]
+
+
+@dataclass(frozen=True)
+class ImageScale:
+    """How large an experiment is.
+
+    Attributes:
+        data: the data set. chain: the chain of convolutions, ``small-cnn`` or ``vgg13``; width: factor on its channels.
+        depths: of the residual networks of `tradeoff`, rising; the last is the whole one. widening: theirs.
+        train_limit: images to learn from; None for all.
+        epochs, batch_size, learning_rate: of every network.
+    """
+
+    data: str
+    chain: Literal["small-cnn", "vgg13"]
+    width: float
+    depths: tuple[int, ...]
+    widening: float
+    train_limit: int | None
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+SCALES: dict[ScaleName, ImageScale] = {
+    "smoke": ImageScale("digits", "small-cnn", 0.25, (11, 20), 1, None, 6, 32, 0.1),
+    "small": ImageScale("cifar10", "vgg13", 0.25, (11, 20, 29), 1, 10_000, 8, 32, 0.03),
+    "paper": ImageScale("cifar10", "vgg13", 1.0, (56, 110, 164), 1, None, 300, 128, 0.1),
+}
+
+
+@dataclass(frozen=True)
+class ElasticSettings:
+    """One run of an experiment.
+
+    Attributes:
+        out: folder of the report and the checkpoints.
+        scale: the sizes; data_dir: folder of the data set, not needed at ``smoke``.
+        epochs: None is the scale's.
+        resume: go on from the checkpoints in ``out``.
+    """
+
+    out: Path
+    scale: ScaleName = "smoke"
+    data_dir: Path | None = None
+    epochs: int | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    seed: int = 0
+    resume: bool = False
+
+    @property
+    def sizes(self) -> ImageScale:
+        """The scale's sizes, with these settings' epochs."""
+        sizes = SCALES[self.scale]
+        return sizes if self.epochs is None else replace(sizes, epochs=self.epochs)
+
+
+class Workbench:
+    """The data of an experiment and the training of its networks, all on the same budget.
+
+    Args:
+        settings: of the run.
+        progress: shows the pace; None is silent.
+
+    Attributes:
+        histories: of the networks trained so far, for the report.
+
+    Raises:
+        ValueError: for data that can't be read or a folder that can't be written.
+    """
+
+    def __init__(self, settings: ElasticSettings, progress: Progress | None) -> None:
+        check_out(settings.out)
+        sizes = settings.sizes
+        if settings.data_dir is None and sizes.data != "digits":
+            raise SlicingError(f"scale {settings.scale} needs {sizes.data}; pass --data-dir with its folder")
+        self.settings, self.sizes, self._progress = settings, sizes, progress
+        self.data: ImageData = load_images(
+            sizes.data, settings.data_dir, train_limit=sizes.train_limit, seed=settings.seed
+        )
+        self.config = TrainConfig(
+            epochs=sizes.epochs,
+            batch_size=sizes.batch_size,
+            learning_rate=sizes.learning_rate,
+            device=settings.device,
+            seed=settings.seed,
+        )
+        folder = settings.out / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        asked = CascadeSettings(out=settings.out, data=sizes.data, resume=settings.resume)
+        self._trainer = Trainer(asked, self.data, self.config, folder, progress)
+        self.histories: list[dict[str, Any]] = []
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image, (C, H, W)."""
+        return tuple(self.data.train.images.shape[1:])
+
+    def chain(self) -> nn.Sequential:
+        """The plain chain of convolutions at full width, with fresh weights drawn from the seed."""
+        torch.manual_seed(self.settings.seed)
+        build = vgg13 if self.sizes.chain == "vgg13" else small_cnn
+        return build(len(self.data.classes), self.sizes.width, GROUPS, self.shape[0])
+
+    def sliced(self, plain: nn.Module, rates: Sequence[float], connectivity: Connectivity = "dense") -> SlicedNetwork:
+        """A sliced network of this architecture, with fresh weights drawn from the seed."""
+        network = SlicedNetwork(convert(plain, rates, "dense").spec, rates, connectivity)
+        torch.manual_seed(self.settings.seed)
+        network.reset_parameters()
+        return network
+
+    def separate(self, plain: nn.Module, rate: float) -> SlicedNetwork:
+        """A network of the r-net's widths and nothing else, with fresh weights drawn from the seed."""
+        narrow = extract(self.sliced(plain, sorted({rate, 1.0})), rate)
+        return self.sliced(narrow, [1.0])
+
+    def fit(
+        self,
+        name: str,
+        network: nn.Module,
+        scheme: Scheme | Phased,
+        *,
+        on_epoch: Callable[[int, nn.Module], None] | None = None,
+    ) -> TrainResult:
+        """Train in place; the network ends with the weights of the epoch that validates best.
+
+        Args:
+            name: of its checkpoint and its history.
+            network: freshly initialised.
+            scheme: what a step does.
+            on_epoch: called with each epoch, counted from 0, and the network after it.
+        """
+        result = self._trainer.fit(name, network, scheme, on_epoch)
+        rates = network.rates if isinstance(network, SlicedNetwork) else (1.0,)
+        self.histories.append(training_history(name, result, rates))
+        return result
+
+    def accuracy(self, predict: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        """Share of the test images classified correctly."""
+        data, device = self.data, self.settings.device
+        batches = ordered_batches(data.test, EVALUATION_BATCH, mean=data.mean, std=data.std)
+        return accuracy_of(predict, ((x.to(device), y.to(device)) for x, y in batches))
+
+    def points(self, network: SlicedNetwork) -> list[Point]:
+        """Accuracy and cost at each of the network's rates, narrowest first."""
+        costs, found = cost(network, self.shape), []
+        with open_task(self._progress, "test images at every rate", len(network.rates), "rates") as task:
+            for k, rate in enumerate(network.rates):
+                accuracy = self.accuracy(lambda x, rate=rate: network(x, rate=rate))  # type: ignore[misc]
+                found.append(Point(f"{rate:g}", costs.flops(k), parameter_count(network, rate), accuracy))
+                task.advance(1)
+        return found
+
+    @staticmethod
+    def resliced(network: SlicedNetwork, rates: Sequence[float]) -> SlicedNetwork:
+        """A trained dense network's weights with other rates, below its lower bound too (section 5.1.3)."""
+        return convert(extract(network), rates, "dense").eval()
+
+    def write(self, command: str, headline: str, protocol: str, **parts: Any) -> Report:
+        """Check the report of an experiment and write it; ``parts`` are its tables and curves, and further fields."""
+        data, sizes = self.data, self.sizes
+        shown = {name: parts.pop(name) for name in ("tables", "curves") if name in parts}
+        report: dict[str, Any] = {
+            "schema": 1,
+            "command": command,
+            "seed": self.settings.seed,
+            "versions": versions(),
+            "machine": machine(),
+            "data": {
+                "name": data.name,
+                "fingerprint": data.fingerprint,
+                "candidates": len(data.test),
+                "queries": len(data.classes),
+                "train": len(data.train),
+                "validation": len(data.validation),
+            },
+            "settings": {"scale": self.settings.scale, **vars(sizes), "depths": list(sizes.depths)},
+            "flops_convention": CONVENTION,
+            "headline": f"A{self.scale_said()[1:]}: {headline}",
+            "protocols": {protocol: {"systems": [], **shown}},
+            "training": self.histories,
+            **parts,
+        }
+        checked = validate_report(report)
+        write_report(checked, self.settings.out)
+        return checked
+
+    def scale_said(self) -> str:
+        """The scale, plainly."""
+        data, sizes = self.data, self.sizes
+        return (
+            f"at scale {self.settings.scale} ({data.name}, {len(data.train):,} images, {sizes.epochs} epochs a "
+            f"network, {len(data.test):,} test images)"
+        )
+
+    def write_csv(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Write numbers beside the report, whole or not at all."""
+        lines = [",".join(columns), *(",".join(str(cell) for cell in row) for row in rows)]
+        with atomic_path(self.settings.out / name) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage of two decimals."""
+    return f"{100 * share:.2f}"
