@@ -98,14 +98,14 @@ def prune(network: nn.Sequential, share: float) -> nn.Sequential:
             kept = None
         else:
             layers.append(layer)
-    return nn.Sequential(*layers).to(scales).train(network.training)
+    return nn.Sequential(*layers).to(scales.device).train(network.training)
 
 
 def _narrow_convolution(layer: nn.Conv2d, read: Tensor | None, given: Tensor) -> nn.Conv2d:
     weight = layer.weight[given] if read is None else layer.weight[given][:, read]
     padding = layer.padding if isinstance(layer.padding, str) else _pair(layer.padding)
     kernel, stride, biased = _pair(layer.kernel_size), _pair(layer.stride), layer.bias is not None
-    narrow = nn.Conv2d(weight.shape[1], len(given), kernel, stride, padding, bias=biased)
+    narrow = nn.Conv2d(weight.shape[1], len(given), kernel, stride, padding, bias=biased, dtype=weight.dtype)
     narrow.weight.copy_(weight)
     if layer.bias is not None and narrow.bias is not None:
         narrow.bias.copy_(layer.bias[given])
@@ -113,7 +113,7 @@ def _narrow_convolution(layer: nn.Conv2d, read: Tensor | None, given: Tensor) ->
 
 
 def _narrow_norm(layer: nn.BatchNorm2d, kept: Tensor) -> nn.BatchNorm2d:
-    narrow = nn.BatchNorm2d(len(kept), layer.eps)
+    narrow = nn.BatchNorm2d(len(kept), layer.eps, dtype=layer.weight.dtype)
     for name in ("weight", "bias", "running_mean", "running_var"):
         getattr(narrow, name).copy_(getattr(layer, name)[kept])
     return narrow
@@ -121,7 +121,7 @@ def _narrow_norm(layer: nn.BatchNorm2d, kept: Tensor) -> nn.BatchNorm2d:
 
 def _narrow_dense(layer: nn.Linear, read: Tensor | None) -> nn.Linear:
     weight = layer.weight if read is None else layer.weight[:, read]
-    narrow = nn.Linear(weight.shape[1], layer.out_features, layer.bias is not None)
+    narrow = nn.Linear(weight.shape[1], layer.out_features, layer.bias is not None, dtype=weight.dtype)
     narrow.weight.copy_(weight)
     if layer.bias is not None:
         narrow.bias.copy_(layer.bias)
