@@ -228,9 +228,20 @@ class SlicedNetwork(nn.Module):
         """Every operation that has a module, in the order they run."""
         return self._module_of.items()
 
-    def reset_parameters(self) -> None:
-        """Initialise every layer anew, each block of a nested layer by its own fan-in."""
+    def reset_parameters(self, lateral: float = 1.0) -> None:
+        """Initialise every layer anew, each block of a nested layer by its own fan-in.
+
+        Args:
+            lateral: factor, in [0, 1], on the weights from narrower blocks to wider ones; 1 starts all alike. A dense
+                network has none.
+
+        Raises:
+            SlicingError: when lateral lies outside [0, 1].
+        """
         for _, module in self.layer_modules():
+            if isinstance(module, Mixing):
+                module.reset_parameters(lateral)
+                continue
             reset = getattr(module, "reset_parameters", None)
             if reset is not None:
                 reset()

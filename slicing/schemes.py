@@ -60,26 +60,50 @@ class Joint:
         distillation: the loss against the widest rate's (detached) scores. One that works query by query (its
             ``by_query`` is true, as :class:`~slicing.ranking_losses.ListDistillation`'s) gets their query indices, the
             target's second column, beside them.
+        own: weight, in ``[0, inf)``, of a second loss of every rate but the narrowest, relative to its first: the loss
+            of what its block alone adds to the scores, against the labels. Without it a wide block has only to mend
+            what narrower ones got wrong and learns little (``docs/nesting.md``). For nested networks, whose scores
+            are sums over the blocks.
     """
 
     weights: Sequence[float] | None = None
     distill: float = 0.0
     criterion: Criterion = field(default_factory=CrossEntropy)
     distillation: Criterion = field(default_factory=Distillation)
+    own: float = 0.0
 
     def __post_init__(self) -> None:
         if self.weights is not None:
             object.__setattr__(self, "weights", _checked_weights(self.weights))
         if not 0 <= self.distill <= 1:
             raise SlicingError(f"distill must lie in [0, 1], got {self.distill}; try 0.5")
+        if not (math.isfinite(self.own) and self.own >= 0):
+            raise SlicingError(f"own must be finite and at least 0, got {self.own}; try 1")
 
     def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
         """The weighted mean over the rates."""
-        rates_of_sliced(model, self)
+        self.check(model)
         return self.loss_of(every_rate(model, x), y)
 
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model without rates, and ``own`` for one whose scores are not sums over its blocks.
+
+        Raises:
+            SlicingError: naming the scheme, or the connectivity.
+        """
+        rates_of_sliced(model, self)
+        connectivity = getattr(model, "connectivity", None)
+        if self.own > 0 and connectivity != "nested":
+            raise SlicingError(
+                f"own={self.own} needs scores that are sums over blocks, connectivity 'nested', got "
+                f"{connectivity!r}; set own=0 or nest the network"
+            )
+
     def loss_of(self, every: Tensor, y: Tensor) -> Tensor:
-        """The weighted mean over the rates, from every rate's scores ``(K, N, C)``."""
+        """The weighted mean over the rates, from every rate's scores ``(K, N, C)``.
+
+        With ``own`` it is the weighted mean over both kinds of losses.
+        """
         weights = self.normalised_weights(len(every))
         losses = []
         for k, scores in enumerate(every):
@@ -90,7 +114,11 @@ class Joint:
             if labels < 1:
                 parts.append((1 - labels) * self.distillation(scores, _taught(self.distillation, every[-1], y)))
             losses.append(weights[k] * sum(parts[1:], start=parts[0]))
-        return torch.stack(losses).sum()
+        if self.own == 0 or len(every) == 1:
+            return torch.stack(losses).sum()
+        shares = every[1:] - every[:-1]
+        losses += [self.own * weights[k] * self.criterion(share, y) for k, share in enumerate(shares, start=1)]
+        return torch.stack(losses).sum() / (1.0 + self.own * sum(weights[1:]))
 
     def normalised_weights(self, count: int) -> tuple[float, ...]:
         """The weights of ``count`` rates, summing to 1."""

@@ -60,6 +60,7 @@ class JointSurvival:
     def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
         """The weighted sum of both losses, from one pass over every rate."""
         rates_of_sliced(model, self)
+        self.joint.check(model)
         every = every_rate(model, x)
         return self.joint.loss_of(every, y) + self.weight * self.survival_loss(every, y)
 

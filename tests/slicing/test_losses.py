@@ -170,6 +170,30 @@ class TestJoint:
         found = Joint(weights=(1, 1, 1, 1), criterion=lambda scores, y: scores.pow(2).mean())
         assert found.loss(table, X, Y, generator()).item() == pytest.approx(expected, rel=1e-6)
 
+    @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (1.0, 0.5, 0.0, 2.0)])
+    def test_own_adds_the_loss_of_what_each_wider_block_adds_to_the_scores(self, weights: tuple[float, ...]) -> None:
+        table = Table(connectivity="nested")
+        whole = [labels_loss(scores) for scores in table.scores]
+        alone = [labels_loss(table.scores[k] - table.scores[k - 1]) for k in (1, 2, 3)]
+        total = sum(w * loss for w, loss in zip(weights, whole, strict=True))
+        total += 0.7 * sum(w * loss for w, loss in zip(weights[1:], alone, strict=True))
+        expected = total / (sum(weights) + 0.7 * sum(weights[1:]))
+        found = Joint(weights=weights, own=0.7).loss(table, X, Y, generator())
+        assert found.item() == pytest.approx(expected, rel=1e-6)
+        assert table.run == ["all"]
+
+    def test_own_has_nothing_to_add_to_a_single_rate(self) -> None:
+        table = Table((1.0,), "nested")
+        found = Joint(own=1.0).loss(table, X, Y, generator())
+        assert found.item() == pytest.approx(labels_loss(table.scores[0]), rel=1e-6)
+
+    def test_own_needs_scores_that_are_sums_over_blocks(self) -> None:
+        with pytest.raises(SlicingError, match="own=1 needs scores that are sums over blocks"):
+            Joint(own=1).loss(Table(connectivity="dense"), X, Y, generator())
+        for bad in (-1.0, math.inf, math.nan):
+            with pytest.raises(SlicingError, match="own must be finite"):
+                Joint(own=bad)
+
     def test_bad_weights_are_refused(self) -> None:
         for weights in ([], [0, 0], [-1, 1], [math.nan, 1]):
             with pytest.raises(SlicingError, match="weights must be finite"):
