@@ -89,6 +89,14 @@ def simulate() -> None:
     help="Distribution of the sampled rates (Equation 10).",
 )
 @click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation in joint training.")
+@click.option(
+    "--own",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of the loss of what each block alone adds (nested).",
+)
+@click.option("--lateral", type=float, default=1.0, show_default=True, help="Initial narrow-to-wide weights (nested).")
 @click.option("--epochs", type=int, help="Passes over the training images [default: by data set].")
 @click.option("--batch", "batch_size", type=int, help="Images in a training step [default: by data set].")
 @click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Peak learning rate.")
@@ -118,6 +126,53 @@ def cascade(quiet: bool, out: Path, **options: Any) -> None:
     settings = CascadeSettings(out=out, **options)
     report = simulate_cascade(settings, _command(), default_progress(quiet))
     terminal_table(report, Console(), out)
+
+
+EXAMPLE_NESTING = """
+\b
+Examples:
+  slicerank simulate nesting --out out/nesting
+  slicerank simulate nesting --data cifar10 --data-dir DIR --width 0.25 --train-limit 8000 --seeds 0
+"""
+
+
+@simulate.command(epilog=EXAMPLE_NESTING)
+@click.option(
+    "--system",
+    "systems",
+    multiple=True,
+    type=click.Choice(["separate", "dense-sampled", "dense-sandwich", "nested-plain", "nested", "nested-wide"]),
+    help="Run this system only; repeatable [default: all].",
+)
+@click.option("--seeds", callback=_sizes, default="0,1,2", show_default=True, help="A run of every system for each.")
+@click.option("--widen", type=float, default=1.25, show_default=True, help="Factor on the width of nested-wide.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("out/nesting"), show_default=True, help="Folder to write."
+)
+@_one_line_errors
+def nesting(
+    quiet: bool, out: Path, systems: tuple[str, ...], seeds: tuple[int, ...], widen: float, **options: Any
+) -> None:
+    """What nesting costs: separate, dense sliced and nested networks on the same data and budget.
+
+    Trains every system with every seed, runs the paper's protocol, prints mean and spread and writes nesting.csv
+    beside the report. --distill, --own and --lateral are the recipe of the systems nested and nested-wide.
+    """
+    from rich.console import Console
+
+    from simulations.nesting import SYSTEMS, NestingSettings, simulate_nesting
+    from simulations.report import terminal_table
+    from simulations.settings import CascadeSettings
+    from slicing.progress import default_progress
+
+    base = CascadeSettings(out=out, **options)
+    settings = NestingSettings(base, seeds, systems or tuple(SYSTEMS), widen)
+    report = simulate_nesting(settings, _command(), default_progress(quiet))
+    terminal_table(report, Console(), out)
+
+
+_OWN_TO_CASCADE = ("connectivity", "scheme", "distribution", "seed", "out")
+nesting.params += [option for option in cascade.params if option.name not in _OWN_TO_CASCADE]
 
 
 EXAMPLE_RANKING = """

@@ -73,8 +73,8 @@ def simulate_cascade(settings: CascadeSettings, command: str, progress: Progress
         ValueError: for bad input, in one line: of the packages' own errors the one it concerns.
     """
     check_out(settings.out)
-    config = _config(settings)
-    data = _load(settings, progress)
+    config = train_config(settings)
+    data = load_data(settings, progress)
     sliced = {f"sliced-{kind}": sliced_network(settings, data, kind) for kind in settings.connectivity}
     networks: dict[str, nn.Module] = dict(sliced)
     for rate in settings.rates:
@@ -88,7 +88,8 @@ def simulate_cascade(settings: CascadeSettings, command: str, progress: Progress
     return report
 
 
-def _config(settings: CascadeSettings) -> TrainConfig:
+def train_config(settings: CascadeSettings) -> TrainConfig:
+    """How every network of a simulation is trained."""
     return TrainConfig(
         epochs=settings.epochs if settings.epochs is not None else settings.defaults.epochs,
         batch_size=settings.batch_size if settings.batch_size is not None else settings.defaults.batch_size,
@@ -99,7 +100,8 @@ def _config(settings: CascadeSettings) -> TrainConfig:
     )
 
 
-def _load(settings: CascadeSettings, progress: Progress | None) -> ImageData:
+def load_data(settings: CascadeSettings, progress: Progress | None) -> ImageData:
+    """The settings' images, read with progress."""
     with open_task(progress, f"reading {settings.data}", 1, "images") as task:
         done = 0
 
@@ -144,25 +146,41 @@ def _systems(settings: CascadeSettings, data: ImageData, networks: dict[str, nn.
     images = Images(data.test, data.mean, data.std, settings.device)
     systems = []
     for network in networks.values():
-        if not isinstance(network, SlicedNetwork):
-            continue
-        name = f"sliced-{network.connectivity}"
-        held = {"cache_bytes": [cache_bytes(network, images.shape, rate) for rate in network.rates]}
-        if network.connectivity == "nested":
-            systems.append(System(name, SlicedScorer(network, images), held))
-            continue
-        sample = replace(images, split=data.test.take(torch.arange(min(len(data.test), REUSE_SAMPLE))))
-        everything = sample.of(pl.DataFrame({"docid": np.arange(len(sample.split))}))
-        error = {"reuse_error": reuse_error(network, everything)}
-        recomputed = {"note": "every stage recomputed"}
-        reused = {"note": "reuse as in section 3.4, an approximation: its score error is in reuse_error"}
-        systems.append(System(name, SlicedScorer(network, images, "never"), recomputed))
-        systems.append(System(f"{name}-reuse", SlicedScorer(network, images, "always"), {**held, **error, **reused}))
+        if isinstance(network, SlicedNetwork):
+            systems += sliced_systems(f"sliced-{network.connectivity}", network, images)
     plain = [networks[f"separate-{rate:g}"] for rate in settings.rates]
+    return [*systems, separate_system(settings, data, plain, images)]
+
+
+def sliced_systems(name: str, network: SlicedNetwork, images: Images) -> list[System]:
+    """The ways to run a sliced network as a cascade: a dense one recomputed, and with approximate reuse.
+
+    Args:
+        name: of the first; the second's ends in ``-reuse``.
+        network: in eval mode.
+        images: what to score.
+    """
+    held = {"cache_bytes": [cache_bytes(network, images.shape, rate) for rate in network.rates]}
+    if network.connectivity == "nested":
+        return [System(name, SlicedScorer(network, images), held)]
+    sample = replace(images, split=images.split.take(torch.arange(min(len(images.split), REUSE_SAMPLE))))
+    everything = sample.of(pl.DataFrame({"docid": np.arange(len(sample.split))}))
+    error = {"reuse_error": reuse_error(network, everything)}
+    recomputed = {"note": "every stage recomputed"}
+    reused = {"note": "reuse as in section 3.4, an approximation: its score error is in reuse_error"}
+    return [
+        System(name, SlicedScorer(network, images, "never"), recomputed),
+        System(f"{name}-reuse", SlicedScorer(network, images, "always"), {**held, **error, **reused}),
+    ]
+
+
+def separate_system(
+    settings: CascadeSettings, data: ImageData, networks: Sequence[nn.Module], images: Images
+) -> System:
+    """The usual cascade: a plain network for each of the settings' rates, narrowest first, in eval mode."""
     infos = _separate_infos(settings, data, images.shape)
     chunk = 32 if len(images.shape) == 3 and max(images.shape[1:]) > 16 else 256
-    systems.append(System("separate", SeparateScorer(plain, infos, images, chunk), {}))
-    return systems
+    return System("separate", SeparateScorer(networks, infos, images, chunk), {})
 
 
 def _separate_infos(settings: CascadeSettings, data: ImageData, shape: Sequence[int]) -> list[StageInfo]:
@@ -186,7 +204,7 @@ def _report(
     }
     protocols: dict[str, Any] = {name: {"systems": []} for name in tables}
     for system in systems:
-        batch = _batch(system)
+        batch = batch_of(system)
         every = _class_scores(system.scorer, len(labels), batch)
         lookup = _Lookup(every, system.scorer.stages)
         rules: list[KeepRule] = [PredictedClass()] * len(system.scorer.stages)
@@ -210,7 +228,7 @@ def _report(
             "train": len(data.train),
             "validation": len(data.validation),
         },
-        "settings": _plain_settings(settings),
+        "settings": plain_settings(settings),
         "flops_convention": CONVENTION,
         "full_pass_flops": next(s for s in systems if s.name == "separate").scorer.stages[-1].flops,
         "protocols": protocols,
@@ -258,7 +276,8 @@ def retrieval_candidates(labels: NDArray[np.int64], classes: int) -> pl.DataFram
     )
 
 
-def _batch(system: System) -> int:
+def batch_of(system: System) -> int:
+    """How many candidates a system scores together, so that their caches fit in memory."""
     held = max(system.extra.get("cache_bytes", [0]))
     return max(256, min(8192, CACHE_BUDGET // held)) if held else 8192
 
@@ -303,7 +322,9 @@ def _own_rates(name: str, rates: Sequence[float]) -> Sequence[float]:
     return rates if name.startswith("sliced") else [float(name.removeprefix("separate-"))]
 
 
-def _plain_settings(settings: CascadeSettings) -> dict[str, Any]:
+def plain_settings(settings: CascadeSettings) -> dict[str, Any]:
+    """The settings as plain types that JSON carries."""
+
     def plain(value: Any) -> Any:
         return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
 

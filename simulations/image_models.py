@@ -47,7 +47,7 @@ def sliced_network(settings: CascadeSettings, data: ImageData, connectivity: Con
     torch.manual_seed(settings.seed)
     plain = convert(template(settings, data), settings.rates, "dense")
     network = SlicedNetwork(plain.spec, plain.rates, connectivity)
-    network.reset_parameters()
+    network.reset_parameters(settings.lateral)
     return network
 
 

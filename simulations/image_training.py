@@ -93,7 +93,8 @@ class Trainer:
         if name == "auto":
             name = "joint" if network.connectivity == "nested" else "sampled"
         if name == "joint":
-            return Joint(distill=self.settings.distill)
+            nested = network.connectivity == "nested"
+            return Joint(distill=self.settings.distill, own=self.settings.own if nested else 0.0)
         if name == "sandwich":
             return Sandwich()
         return Sampled(Normal() if self.settings.distribution == "normal" else Uniform())

@@ -21,7 +21,7 @@ from slicing.progress import Progress
 from slicing.query_batches import QueryBatches, query_order
 from slicing.ranker import Ranker, check_lengths, column, feature_names, stacked, transforms_of, width_of
 from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
-from slicing.schemes import Joint, Scheme, every_rate
+from slicing.schemes import Joint, Scheme, checked_weights, every_rate
 from slicing.survival import JointSurvival
 from slicing.tiers import Tier, check_tiers, query_columns, sources
 from slicing.trace import trace
@@ -55,8 +55,7 @@ class RankerSettings:
         dropout: share of hidden units dropped in training, in [0, 1).
         loss: ``lambda`` (nDCG@k), ``listwise``, ``bce`` (relevant from label 1) or ``mse``.
         k: positions that count in ``lambda`` and in the validation figure, nDCG@k.
-        weights: of the rates' losses, narrowest first; None weighs them equally, which suits tables better than
-            :class:`~slicing.schemes.Joint`'s own default.
+        weights: of the rates' losses, narrowest first, of which the weighted mean is taken; None weighs them equally.
         distill: share of each narrower rate's loss that is distillation from the widest, in [0, 1].
         survival: weight of the joint-survival loss, in [0, inf); 0 does without it.
         keep: each rate's budget in the joint-survival loss, see :class:`~slicing.survival.JointSurvival`.
@@ -111,8 +110,9 @@ class RankerSettings:
             "bce": PointwiseBCE(),
             "mse": PointwiseMSE(),
         }
-        weights = (1.0,) * len(self.rates) if self.weights is None else self.weights
-        joint = Joint(weights, self.distill, criteria[self.loss], ListDistillation())
+        weights = checked_weights((1.0,) * len(self.rates) if self.weights is None else self.weights)
+        mean = [weight / sum(weights) for weight in weights]
+        joint = Joint(mean, self.distill, criteria[self.loss], ListDistillation())
         if self.survival == 0:
             if self.keep is not None:
                 raise SlicingError(f"keep={self.keep} has a meaning with survival above 0 alone; set both or neither")

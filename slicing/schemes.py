@@ -45,25 +45,24 @@ class Plain:
 
 @dataclass(frozen=True)
 class Joint:
-    """All rates in every step: the weighted mean of their losses. For nested networks, where one pass gives
-    them all.
+    """All rates in every step: their weighted losses add up. For nested networks, where one pass gives them all.
 
-    On a dense network it costs one forward pass per rate.
+    The sum, not the mean: a block then learns at the pace of a plain network's step, and one learning rate suits
+    both (``docs/nesting.md``). On a dense network it costs one forward pass per rate.
 
     Args:
-        weights: one number per rate, narrowest first, in ``[0, inf)``, not all 0; they are normalised to sum
-            to 1. ``None`` gives 0.3 to the narrowest, 1 to the widest and 0.15 to each rate between (0.3 and
-            1 for two rates): equal weights cost the wide end more than they give the narrow one.
+        weights: one number per rate, narrowest first, in ``[0, inf)``, not all 0, taken as they are. ``None`` gives
+            every rate 1.
         distill: share of each narrower rate's loss that is distillation from the widest rate's scores of the
             same step, in ``[0, 1]``; the rest is against the labels. The widest learns from the labels alone.
         criterion: the loss against the labels.
         distillation: the loss against the widest rate's (detached) scores. One that works query by query (its
             ``by_query`` is true, as :class:`~slicing.ranking_losses.ListDistillation`'s) gets their query indices, the
             target's second column, beside them.
-        own: weight, in ``[0, inf)``, of a second loss of every rate but the narrowest, relative to its first: the loss
-            of what its block alone adds to the scores, against the labels. Without it a wide block has only to mend
-            what narrower ones got wrong and learns little (``docs/nesting.md``). For nested networks, whose scores
-            are sums over the blocks.
+        own: share, in ``[0, 1)``, of each wider rate's loss that is of what its block alone adds to the scores,
+            against the labels; the rest is of the sum over the blocks. Without it a wide block has only to mend what
+            narrower ones got wrong and learns little (``docs/nesting.md``). For nested networks, whose scores are
+            such sums.
     """
 
     weights: Sequence[float] | None = None
@@ -74,14 +73,14 @@ class Joint:
 
     def __post_init__(self) -> None:
         if self.weights is not None:
-            object.__setattr__(self, "weights", _checked_weights(self.weights))
+            object.__setattr__(self, "weights", checked_weights(self.weights))
         if not 0 <= self.distill <= 1:
             raise SlicingError(f"distill must lie in [0, 1], got {self.distill}; try 0.5")
-        if not (math.isfinite(self.own) and self.own >= 0):
-            raise SlicingError(f"own must be finite and at least 0, got {self.own}; try 1")
+        if not 0 <= self.own < 1:
+            raise SlicingError(f"own must lie in [0, 1), got {self.own}; try 0.5")
 
     def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
-        """The weighted mean over the rates."""
+        """The weighted sum over the rates."""
         self.check(model)
         return self.loss_of(every_rate(model, x), y)
 
@@ -100,36 +99,30 @@ class Joint:
             )
 
     def loss_of(self, every: Tensor, y: Tensor) -> Tensor:
-        """The weighted mean over the rates, from every rate's scores ``(K, N, C)``.
-
-        With ``own`` it is the weighted mean over both kinds of losses.
-        """
-        weights = self.normalised_weights(len(every))
+        """The weighted sum over the rates, from every rate's scores ``(K, N, C)``."""
         losses = []
-        for k, scores in enumerate(every):
+        for k, (weight, scores) in enumerate(zip(self.weights_of(len(every)), every, strict=True)):
             labels = 1.0 if k == len(every) - 1 else 1.0 - self.distill
+            own = self.own if k > 0 else 0.0
             parts = []
             if labels > 0:
-                parts.append(labels * self.criterion(scores, y))
+                parts.append((1 - own) * labels * self.criterion(scores, y))
             if labels < 1:
-                parts.append((1 - labels) * self.distillation(scores, _taught(self.distillation, every[-1], y)))
-            losses.append(weights[k] * sum(parts[1:], start=parts[0]))
-        if self.own == 0 or len(every) == 1:
-            return torch.stack(losses).sum()
-        shares = every[1:] - every[:-1]
-        losses += [self.own * weights[k] * self.criterion(share, y) for k, share in enumerate(shares, start=1)]
-        return torch.stack(losses).sum() / (1.0 + self.own * sum(weights[1:]))
+                taught = self.distillation(scores, _taught(self.distillation, every[-1], y))
+                parts.append((1 - own) * (1 - labels) * taught)
+            if own > 0:
+                parts.append(own * self.criterion(scores - every[k - 1], y))
+            losses.append(weight * sum(parts[1:], start=parts[0]))
+        return torch.stack(losses).sum()
 
-    def normalised_weights(self, count: int) -> tuple[float, ...]:
-        """The weights of ``count`` rates, summing to 1."""
-        weights = self.weights
-        if weights is None:
-            weights = [0.3, *[0.15] * (count - 2), 1.0] if count > 1 else [1.0]
+    def weights_of(self, count: int) -> tuple[float, ...]:
+        """The weights of ``count`` rates."""
+        weights = (1.0,) * count if self.weights is None else tuple(self.weights)
         if len(weights) != count:
             raise SlicingError(
                 f"weights must hold one number per rate, {count} in all, got {len(weights)}; try weights=None"
             )
-        return tuple(weight / sum(weights) for weight in weights)
+        return weights
 
 
 @dataclass(frozen=True)
@@ -156,9 +149,8 @@ class Sandwich:
     """The sandwich rule with in-place distillation (Yu and Huang 2019, US-Nets).
 
     The widest rate learns from the labels; the narrowest and ``middles`` rates drawn evenly from those
-    between learn from the widest's detached scores. The loss is the mean over these rates (the paper sums;
-    the mean lets one learning rate suit every scheme). A nested network needs one forward pass, a dense one a
-    pass per rate taken.
+    between learn from the widest's detached scores. The loss is the sum over these rates. A nested network needs
+    one forward pass, a dense one a pass per rate taken.
 
     Args:
         middles: how many rates between the ends a step takes, at least 0; all of them where there are fewer.
@@ -175,7 +167,7 @@ class Sandwich:
             raise SlicingError(f"middles must be a whole number of at least 0, got {self.middles!r}; US-Nets use 2")
 
     def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:
-        """The mean over the rates of this step."""
+        """The sum over the rates of this step."""
         rates = rates_of_sliced(model, self)
         last = len(rates) - 1
         drawn = (torch.randperm(max(last - 1, 0), generator=generator)[: self.middles] + 1).tolist()
@@ -187,7 +179,7 @@ class Sandwich:
             scores = {k: model(*as_tuple(x), rate=rates[k]) for k in (last, *students)}
         teacher = _taught(self.distillation, scores[last], y)
         losses = [self.criterion(scores[last], y), *(self.distillation(scores[k], teacher) for k in students)]
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum()
 
 
 def as_tuple(x: Inputs) -> tuple[Tensor, ...]:
@@ -229,7 +221,12 @@ def _taught(distillation: Criterion, teacher: Tensor, y: Tensor) -> Tensor:
     return torch.cat([teacher.float(), y[:, 1:].float()], dim=1)
 
 
-def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+def checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights of losses as floats.
+
+    Raises:
+        SlicingError: when one is negative or not finite, or none is above 0.
+    """
     checked = tuple(float(weight) for weight in weights)
     if not all(math.isfinite(weight) and weight >= 0 for weight in checked) or not sum(checked) > 0:
         raise SlicingError(f"weights must be finite, at least 0 and not all 0, got {list(checked)}; try None")

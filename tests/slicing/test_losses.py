@@ -116,26 +116,18 @@ class TestPlain:
 
 
 class TestJoint:
-    def test_it_is_the_weighted_mean_over_all_rates_in_one_pass(self) -> None:
+    def test_it_is_the_sum_over_all_rates_in_one_pass(self) -> None:
         table = Table(connectivity="nested")
-        losses = [labels_loss(scores) for scores in table.scores]
-        expected = (0.3 * losses[0] + 0.15 * losses[1] + 0.15 * losses[2] + 1.0 * losses[3]) / 1.6
+        expected = sum(labels_loss(scores) for scores in table.scores)
         assert Joint().loss(table, X, Y, generator()).item() == pytest.approx(expected, rel=1e-6)
         assert table.run == ["all"]
 
     def test_weights_of_ones_own(self) -> None:
         table = Table()
         losses = [labels_loss(scores) for scores in table.scores]
-        expected = (1 * losses[0] + 0 * losses[1] + 2 * losses[2] + 5 * losses[3]) / 8
+        expected = 1 * losses[0] + 0 * losses[1] + 2 * losses[2] + 5 * losses[3]
         found = Joint(weights=[1, 0, 2, 5]).loss(table, X, Y, generator())
         assert found.item() == pytest.approx(expected, rel=1e-6)
-
-    @pytest.mark.parametrize(
-        ("count", "expected"),
-        [(1, [1.0]), (2, [0.3 / 1.3, 1 / 1.3]), (3, [0.3 / 1.45, 0.15 / 1.45, 1 / 1.45])],
-    )
-    def test_default_weights_of_few_rates(self, count: int, expected: list[float]) -> None:
-        assert Joint().normalised_weights(count) == pytest.approx(expected)
 
     @pytest.mark.parametrize("share", [0.5, 1.0])
     def test_distilled_rates_learn_from_labels_and_the_widest(self, share: float) -> None:
@@ -144,7 +136,7 @@ class TestJoint:
         narrow = [
             (1 - share) * labels_loss(scores) + share * teacher_loss(scores, widest) for scores in table.scores[:3]
         ]
-        expected = (sum(narrow) + labels_loss(widest)) / 4
+        expected = sum(narrow) + labels_loss(widest)
         loss = Joint(weights=(1, 1, 1, 1), distill=share).loss(table, X, Y, generator())
         assert loss.item() == pytest.approx(expected, rel=1e-6)
 
@@ -166,32 +158,36 @@ class TestJoint:
 
     def test_other_criteria_plug_in(self) -> None:
         table = Table()
-        expected = table.scores.pow(2).mean().item()
+        expected = 4 * table.scores.pow(2).mean().item()
         found = Joint(weights=(1, 1, 1, 1), criterion=lambda scores, y: scores.pow(2).mean())
         assert found.loss(table, X, Y, generator()).item() == pytest.approx(expected, rel=1e-6)
 
-    @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (1.0, 0.5, 0.0, 2.0)])
-    def test_own_adds_the_loss_of_what_each_wider_block_adds_to_the_scores(self, weights: tuple[float, ...]) -> None:
+    @pytest.mark.parametrize("distill", [0.0, 0.5, 1.0])
+    def test_own_is_a_share_of_each_wider_rates_loss(self, distill: float) -> None:
         table = Table(connectivity="nested")
-        whole = [labels_loss(scores) for scores in table.scores]
-        alone = [labels_loss(table.scores[k] - table.scores[k - 1]) for k in (1, 2, 3)]
-        total = sum(w * loss for w, loss in zip(weights, whole, strict=True))
-        total += 0.7 * sum(w * loss for w, loss in zip(weights[1:], alone, strict=True))
-        expected = total / (sum(weights) + 0.7 * sum(weights[1:]))
-        found = Joint(weights=weights, own=0.7).loss(table, X, Y, generator())
+        widest, expected = table.scores[3], 0.0
+        for k, weight in enumerate((1.0, 0.5, 0.0, 2.0)):
+            scores = table.scores[k]
+            loss = labels_loss(scores)
+            if k < 3:
+                loss = (1 - distill) * loss + distill * teacher_loss(scores, widest)
+            if k > 0:
+                loss = 0.7 * loss + 0.3 * labels_loss(scores - table.scores[k - 1])
+            expected += weight * loss
+        found = Joint(weights=(1.0, 0.5, 0.0, 2.0), distill=distill, own=0.3).loss(table, X, Y, generator())
         assert found.item() == pytest.approx(expected, rel=1e-6)
         assert table.run == ["all"]
 
     def test_own_has_nothing_to_add_to_a_single_rate(self) -> None:
         table = Table((1.0,), "nested")
-        found = Joint(own=1.0).loss(table, X, Y, generator())
+        found = Joint(own=0.5).loss(table, X, Y, generator())
         assert found.item() == pytest.approx(labels_loss(table.scores[0]), rel=1e-6)
 
     def test_own_needs_scores_that_are_sums_over_blocks(self) -> None:
-        with pytest.raises(SlicingError, match="own=1 needs scores that are sums over blocks"):
-            Joint(own=1).loss(Table(connectivity="dense"), X, Y, generator())
-        for bad in (-1.0, math.inf, math.nan):
-            with pytest.raises(SlicingError, match="own must be finite"):
+        with pytest.raises(SlicingError, match=r"own=0.5 needs scores that are sums over blocks"):
+            Joint(own=0.5).loss(Table(connectivity="dense"), X, Y, generator())
+        for bad in (-0.1, 1.0, math.inf, math.nan):
+            with pytest.raises(SlicingError, match="own must lie in"):
                 Joint(own=bad)
 
     def test_bad_weights_are_refused(self) -> None:
@@ -229,7 +225,7 @@ class TestSandwich:
         widest = table.scores[3]
         expected = [labels_loss(widest), *(teacher_loss(scores, widest) for scores in table.scores[:3])]
         loss = Sandwich(middles=9).loss(table, X, Y, generator())
-        assert loss.item() == pytest.approx(sum(expected) / 4, rel=1e-6)
+        assert loss.item() == pytest.approx(sum(expected), rel=1e-6)
         assert sorted(map(str, table.run)) == (["all"] if connectivity == "nested" else sorted(map(str, RATES)))
 
     def test_no_gradient_reaches_the_widest_through_its_students(self) -> None:
@@ -238,7 +234,7 @@ class TestSandwich:
         CrossEntropy()(alone(X), Y).backward()
         assert table.scores.grad is not None
         assert alone.scores.grad is not None
-        assert torch.allclose(table.scores.grad[3] * 4, alone.scores.grad[3])
+        assert torch.allclose(table.scores.grad[3], alone.scores.grad[3])
 
     def test_the_ends_run_in_every_step_and_middles_are_drawn_evenly(self) -> None:
         table, draws = Table((0.2, 0.4, 0.6, 0.8, 1.0)), generator()

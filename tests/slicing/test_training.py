@@ -81,7 +81,7 @@ def broken_off(epoch: int, step: int, error: type[BaseException]) -> Callable[[i
 
 CASES = [
     pytest.param(lambda: network("nested"), Joint(distill=0.5), id="nested joint"),
-    pytest.param(lambda: network("nested"), Joint(distill=0.5, own=1.0), id="nested joint, own shares"),
+    pytest.param(lambda: network("nested"), Joint(distill=0.5, own=0.5), id="nested joint, own shares"),
     pytest.param(lambda: network("dense"), Sampled(), id="dense sampled"),
     pytest.param(lambda: network("dense"), Sandwich(middles=1), id="dense sandwich"),
     pytest.param(plain, Plain(CrossEntropy(0.1)), id="plain with batch norm"),

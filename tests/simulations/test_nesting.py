@@ -1,0 +1,108 @@
+"""The nesting comparison against the cascade simulation of the same settings, and its tables against arithmetic."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+
+from cascade import CascadeError
+from simulations.cascade import simulate_cascade
+from simulations.nesting import SYSTEMS, NestingSettings, simulate_nesting
+from simulations.nesting_tables import SeedRun, nesting_csv, nesting_tables
+from simulations.report.figures import MISSING
+from simulations.settings import CascadeSettings
+
+RECIPE = {"distill": 0.5, "own": 0.5, "lateral": 0.1}
+
+
+def entry(precision: list[float], recall: list[float], inclusion: float, spent: float | None) -> dict[str, Any]:
+    stages = [
+        {
+            "rate": rate,
+            "precision": p,
+            "aggregate_recall": r,
+            "flops": 100.0 * rate,
+            "flops_increment": 50.0,
+            "params": 7,
+        }
+        for rate, p, r in zip((0.5, 1.0), precision, recall, strict=True)
+    ]
+    matrix = [[1.0, inclusion], [inclusion, 1.0]]
+    return {
+        "name": "a",
+        "stages": stages,
+        "inclusion": {"matrix": matrix},
+        "flops_per_kept_item": spent,
+        "params_held": 2_000_000,
+    }
+
+
+RUNS = [
+    SeedRun("a", 0, 10.0, entry([0.5, 0.8], [0.5, 0.4], 0.9, 150.0)),
+    SeedRun("a", 1, 14.0, entry([0.6, 0.9], [0.6, 0.45], 0.7, 150.0)),
+    SeedRun("b", 0, 3.0, entry([0.0, 0.0], [0.0, 0.0], 1.0, None)),
+]
+
+
+def test_tables_hold_mean_and_spread_over_seeds() -> None:
+    accuracy, costs = nesting_tables(RUNS, full_pass=200.0)
+    assert accuracy["columns"] == ["system", "0.500", "1.000"]
+    assert accuracy["rows"] == [
+        ["a", f"{mean([50, 60]):.2f} ± {stdev([50, 60]):.2f}", f"{mean([80, 90]):.2f} ± {stdev([80, 90]):.2f}"],
+        ["b", "0.00", "0.00"],
+    ]
+    kept, share, inclusion, passes, full, held, seconds = costs["rows"][0][1:]
+    assert kept == f"42.50 ± {stdev([40, 45]):.2f}"
+    assert share == "50.0 ± 0.0"  # 0.4 / 0.8 and 0.45 / 0.9
+    assert inclusion == f"0.800 ± {stdev([0.9, 0.7]):.3f}"
+    assert (passes, full, held, seconds) == ("0.75 ± 0.00", "0.50", "2.00", "12 ± 3")
+    assert costs["rows"][1][2] == costs["rows"][1][4] == MISSING  # nothing right at last, nothing kept
+    assert all(len(row) == len(table["columns"]) for table in (accuracy, costs) for row in table["rows"])
+
+
+def test_csv_has_a_row_for_every_run_and_rate() -> None:
+    rows = list(csv.DictReader(nesting_csv("digits", RUNS, 200.0).splitlines()))
+    assert [(row["system"], row["seed"], row["rate"]) for row in rows] == [
+        (name, seed, rate) for name, seed in (("a", "0"), ("a", "1"), ("b", "0")) for rate in ("0.5", "1.0")
+    ]
+    assert [float(rows[2][name]) for name in ("precision", "kept_share", "lowest_inclusion")] == [0.6, 0.5, 0.7]
+    assert float(rows[0]["passes_per_kept_item"]) == 0.75
+    assert rows[4]["passes_per_kept_item"] == rows[4]["kept_share"] == ""
+
+
+def test_every_system_equals_the_cascade_simulation_of_its_settings(tmp_path: Path) -> None:
+    base = CascadeSettings(
+        out=tmp_path / "nesting", width=0.125, rates=(0.5, 1.0), epochs=1, batch_size=64, train_limit=200, **RECIPE
+    )
+    simulate_nesting(NestingSettings(base, seeds=(1,), widen=2.0), "slicerank simulate nesting")
+    report = json.loads((base.out / "report.json").read_text())
+    found = {each["name"]: each for each in report["protocols"]["paper"]["systems"]}
+    assert set(found) == {*SYSTEMS, "dense-sampled-reuse", "dense-sandwich-reuse"}
+    runs = {
+        ("nested", "sliced-nested"): {"connectivity": ("nested",)},
+        ("separate", "separate"): {},
+        ("dense-sandwich-reuse", "sliced-dense-reuse"): {"connectivity": ("dense",), "scheme": "sandwich"},
+        ("nested-wide", "sliced-nested"): {"width": 0.25},
+    }
+    for (ours, theirs), changed in runs.items():
+        settings = replace(base, seed=1, out=tmp_path / "cascade", **changed)
+        wanted = simulate_cascade(settings, "slicerank simulate cascade")["protocols"]["paper"]["systems"]
+        (other,) = [each for each in wanted if each["name"] == theirs]
+        mine = found[ours]
+        for name in ("precision", "aggregate_recall", "flops", "params"):
+            assert [stage[name] for stage in mine["stages"]] == [stage[name] for stage in other["stages"]], ours
+        assert mine["flops_per_kept_item"] == other["flops_per_kept_item"]
+    rows = list(csv.DictReader((base.out / "nesting.csv").read_text().splitlines()))
+    assert len(rows) == 2 * len(found)
+
+
+def test_bad_systems_and_seeds_are_refused(tmp_path: Path) -> None:
+    base = CascadeSettings(out=tmp_path)
+    with pytest.raises(CascadeError, match="systems must be some of separate"):
+        simulate_nesting(NestingSettings(base, systems=("cheap",)), "x")
+    with pytest.raises(CascadeError, match="seeds must be different"):
+        simulate_nesting(NestingSettings(base, seeds=(1, 1)), "x")
