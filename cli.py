@@ -7,6 +7,7 @@ import click
 
 from simulations import image_commands, table_commands
 from simulations.command_line import command_text as _command
+from simulations.command_line import loss_weights as _loss_weights
 from simulations.command_line import one_line_errors as _one_line_errors
 from simulations.command_line import query_features as _query_features
 from simulations.command_line import rates as _rates
@@ -88,6 +89,7 @@ def simulate() -> None:
     show_default=True,
     help="Distribution of the sampled rates (Equation 10).",
 )
+@click.option("--weights", callback=_loss_weights, help="Weights of the rates' losses (joint) [default: .3,.15,..,1].")
 @click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation in joint training.")
 @click.option(
     "--own",
@@ -141,7 +143,9 @@ Examples:
     "--system",
     "systems",
     multiple=True,
-    type=click.Choice(["separate", "dense-sampled", "dense-sandwich", "nested-plain", "nested", "nested-wide"]),
+    type=click.Choice(
+        ["separate", "dense-sampled", "dense-sandwich", "nested-plain", "nested", "nested-even", "nested-wide"]
+    ),
     help="Run this system only; repeatable [default: all].",
 )
 @click.option("--seeds", callback=_sizes, default="0,1,2", show_default=True, help="A run of every system for each.")

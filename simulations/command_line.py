@@ -41,7 +41,12 @@ def rates(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise click.BadParameter(f"rates are numbers separated by commas, got {text!r}; try 0.5,1.0") from error
+        raise click.BadParameter(f"give numbers separated by commas, got {text!r}; try 0.5,1.0") from error
+
+
+def loss_weights(context: click.Context, option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """Numbers separated by commas; None where none were given."""
+    return None if text is None else rates(context, option, text)
 
 
 def sizes(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:

@@ -93,8 +93,8 @@ class Trainer:
         if name == "auto":
             name = "joint" if network.connectivity == "nested" else "sampled"
         if name == "joint":
-            nested = network.connectivity == "nested"
-            return Joint(distill=self.settings.distill, own=self.settings.own if nested else 0.0)
+            own = self.settings.own if network.connectivity == "nested" else 0.0
+            return Joint(self.settings.weights, self.settings.distill, own=own)
         if name == "sandwich":
             return Sandwich()
         return Sampled(Normal() if self.settings.distribution == "normal" else Uniform())

@@ -40,20 +40,12 @@ from simulations.nesting_tables import SeedRun, nesting_csv, nesting_tables
 from simulations.ranking_folds import joined_results, joined_scores, of_fold
 from simulations.report import Report, check_out, machine, validate_report, versions, write_report
 from simulations.scorers import Images
-from simulations.settings import CascadeSettings
+from simulations.settings import CascadeSettings, SchemeName
 from slicing import SlicedNetwork, TrainResult, cost
 from slicing.files import atomic_path
 from slicing.progress import Progress, open_task
 
-# What each system changes in the settings of all; `separate` is a plain network for each rate.
-SYSTEMS: dict[str, dict[str, Any]] = {
-    "separate": {},
-    "dense-sampled": {"connectivity": ("dense",), "scheme": "sampled"},
-    "dense-sandwich": {"connectivity": ("dense",), "scheme": "sandwich"},
-    "nested-plain": {"connectivity": ("nested",), "scheme": "joint", "distill": 0.0, "own": 0.0, "lateral": 1.0},
-    "nested": {"connectivity": ("nested",), "scheme": "joint"},
-    "nested-wide": {"connectivity": ("nested",), "scheme": "joint"},
-}
+SYSTEMS = ("separate", "dense-sampled", "dense-sandwich", "nested-plain", "nested", "nested-even", "nested-wide")
 
 
 @dataclass(frozen=True)
@@ -64,13 +56,15 @@ class NestingSettings:
         base: data, architecture, budget and the nested recipe, as for the cascade simulation; its connectivity,
             scheme and seed are the systems' own.
         seeds: of weights, order, augmentation and split, one run of every system each.
-        systems: which of :data:`SYSTEMS` to run.
-        widen: factor on the width in `nested-wide`.
+        systems: which to run: ``separate`` networks, one per rate; a dense sliced network trained by sampled rates or
+            by the sandwich rule; nested ones by a plain joint loss, by the base settings' recipe, by that with
+            equal loss weights, and by that with ``widen`` times the width.
+        widen: factor on the width in ``nested-wide``.
     """
 
     base: CascadeSettings
     seeds: tuple[int, ...] = (0, 1, 2)
-    systems: tuple[str, ...] = tuple(SYSTEMS)
+    systems: tuple[str, ...] = SYSTEMS
     widen: float = 1.25
 
 
@@ -106,7 +100,7 @@ def simulate_nesting(settings: NestingSettings, command: str, progress: Progress
         base = replace(settings.base, seed=seed, out=out / f"seed-{seed}")
         data = load_data(base, progress)
         for name in settings.systems:
-            own = replace(base, **SYSTEMS[name], width=base.width * (settings.widen if name == "nested-wide" else 1.0))
+            own = system_settings(name, base, settings.widen)
             networks, results = _trained(name, own, data, progress)
             training += [
                 training_history(f"{each}, seed {seed}", result, _rates(network))
@@ -120,6 +114,21 @@ def simulate_nesting(settings: NestingSettings, command: str, progress: Progress
     with atomic_path(out / "nesting.csv") as temporary:
         temporary.write_text(nesting_csv(data.name, _seed_runs(runs), report["full_pass_flops"]), encoding="utf-8")
     return report
+
+
+def system_settings(name: str, base: CascadeSettings, widen: float) -> CascadeSettings:
+    """The settings of one of :data:`SYSTEMS`: the base's, with what makes the system."""
+    if name == "separate":
+        return base
+    if name.startswith("dense-"):
+        scheme: SchemeName = "sampled" if name == "dense-sampled" else "sandwich"
+        return replace(base, connectivity=("dense",), scheme=scheme)
+    nested = replace(base, connectivity=("nested",), scheme="joint")
+    if name == "nested-plain":
+        return replace(nested, distill=0.0, own=0.0, lateral=1.0)
+    if name == "nested-even":
+        return replace(nested, weights=(1.0,) * len(base.rates))
+    return replace(nested, width=base.width * widen) if name == "nested-wide" else nested
 
 
 def _check(settings: NestingSettings) -> None:

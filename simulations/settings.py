@@ -41,6 +41,7 @@ class CascadeSettings:
         connectivity: of the sliced networks to train, one system each; dense gives a second one with reuse.
         scheme: how a sliced network is trained; ``auto`` is joint when nested, sampled when dense.
         distribution: of the sampled rates, ``normal`` or ``uniform`` (Equation 10).
+        weights: of the rates' losses, narrowest first (joint); None is :class:`slicing.Joint`'s own choice.
         distill: share of the narrower rates' loss that is distilled from the widest, in [0, 1] (joint).
         own: share of the wider rates' loss that is of what their block alone adds, in [0, 1) (joint, nested).
         lateral: factor on the initial weights from narrower blocks to wider ones, in [0, 1] (nested).
@@ -61,6 +62,7 @@ class CascadeSettings:
     connectivity: tuple[Literal["nested", "dense"], ...] = ("nested",)
     scheme: SchemeName = "auto"
     distribution: Literal["normal", "uniform"] = "normal"
+    weights: tuple[float, ...] | None = None
     distill: float = 0.0
     own: float = 0.0
     lateral: float = 1.0

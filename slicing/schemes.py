@@ -52,7 +52,8 @@ class Joint:
 
     Args:
         weights: one number per rate, narrowest first, in ``[0, inf)``, not all 0, taken as they are. ``None`` gives
-            every rate 1.
+            0.3 to the narrowest, 1 to the widest and 0.15 to each rate between. Equal weights make the stages agree
+            more and cost the wide end accuracy.
         distill: share of each narrower rate's loss that is distillation from the widest rate's scores of the
             same step, in ``[0, 1]``; the rest is against the labels. The widest learns from the labels alone.
         criterion: the loss against the labels.
@@ -117,12 +118,14 @@ class Joint:
 
     def weights_of(self, count: int) -> tuple[float, ...]:
         """The weights of ``count`` rates."""
-        weights = (1.0,) * count if self.weights is None else tuple(self.weights)
+        weights = self.weights
+        if weights is None:
+            weights = (0.3, *(0.15,) * (count - 2), 1.0) if count > 1 else (1.0,)
         if len(weights) != count:
             raise SlicingError(
                 f"weights must hold one number per rate, {count} in all, got {len(weights)}; try weights=None"
             )
-        return weights
+        return tuple(weights)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from cascade import CascadeError
 from simulations.cascade import simulate_cascade
-from simulations.nesting import SYSTEMS, NestingSettings, simulate_nesting
+from simulations.nesting import SYSTEMS, NestingSettings, simulate_nesting, system_settings
 from simulations.nesting_tables import SeedRun, nesting_csv, nesting_tables
 from simulations.report.figures import MISSING
 from simulations.settings import CascadeSettings
@@ -74,30 +74,39 @@ def test_csv_has_a_row_for_every_run_and_rate() -> None:
     assert rows[4]["passes_per_kept_item"] == rows[4]["kept_share"] == ""
 
 
-def test_every_system_equals_the_cascade_simulation_of_its_settings(tmp_path: Path) -> None:
+def test_systems_equal_those_of_the_cascade_simulation(tmp_path: Path) -> None:
     base = CascadeSettings(
-        out=tmp_path / "nesting", width=0.125, rates=(0.5, 1.0), epochs=1, batch_size=64, train_limit=200, **RECIPE
+        out=tmp_path / "nesting", model="mlp", width=0.03, rates=(0.5, 1.0), epochs=1, train_limit=200, **RECIPE
     )
     simulate_nesting(NestingSettings(base, seeds=(1,), widen=2.0), "slicerank simulate nesting")
     report = json.loads((base.out / "report.json").read_text())
     found = {each["name"]: each for each in report["protocols"]["paper"]["systems"]}
     assert set(found) == {*SYSTEMS, "dense-sampled-reuse", "dense-sandwich-reuse"}
-    runs = {
-        ("nested", "sliced-nested"): {"connectivity": ("nested",)},
-        ("separate", "separate"): {},
-        ("dense-sandwich-reuse", "sliced-dense-reuse"): {"connectivity": ("dense",), "scheme": "sandwich"},
-        ("nested-wide", "sliced-nested"): {"width": 0.25},
-    }
-    for (ours, theirs), changed in runs.items():
-        settings = replace(base, seed=1, out=tmp_path / "cascade", **changed)
-        wanted = simulate_cascade(settings, "slicerank simulate cascade")["protocols"]["paper"]["systems"]
-        (other,) = [each for each in wanted if each["name"] == theirs]
-        mine = found[ours]
+    both = replace(base, seed=1, out=tmp_path / "cascade", connectivity=("nested", "dense"))
+    wanted = simulate_cascade(both, "slicerank simulate cascade")["protocols"]["paper"]["systems"]
+    names = {"sliced-nested": "nested", "sliced-dense": "dense-sampled", "sliced-dense-reuse": "dense-sampled-reuse"}
+    for other in wanted:
+        mine = found[names.get(other["name"], "separate")]
         for name in ("precision", "aggregate_recall", "flops", "params"):
-            assert [stage[name] for stage in mine["stages"]] == [stage[name] for stage in other["stages"]], ours
+            assert [stage[name] for stage in mine["stages"]] == [stage[name] for stage in other["stages"]]
         assert mine["flops_per_kept_item"] == other["flops_per_kept_item"]
     rows = list(csv.DictReader((base.out / "nesting.csv").read_text().splitlines()))
     assert len(rows) == 2 * len(found)
+
+
+def test_what_makes_each_system(tmp_path: Path) -> None:
+    base = CascadeSettings(out=tmp_path, rates=(0.5, 1.0), width=0.5, **RECIPE)
+    made = {name: system_settings(name, base, 1.5) for name in SYSTEMS}
+    nested = replace(base, connectivity=("nested",), scheme="joint")
+    assert made == {
+        "separate": base,
+        "dense-sampled": replace(base, connectivity=("dense",), scheme="sampled"),
+        "dense-sandwich": replace(base, connectivity=("dense",), scheme="sandwich"),
+        "nested-plain": replace(nested, distill=0.0, own=0.0, lateral=1.0),
+        "nested": nested,
+        "nested-even": replace(nested, weights=(1.0, 1.0)),
+        "nested-wide": replace(nested, width=0.75),
+    }
 
 
 def test_bad_systems_and_seeds_are_refused(tmp_path: Path) -> None:

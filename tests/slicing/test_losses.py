@@ -116,9 +116,10 @@ class TestPlain:
 
 
 class TestJoint:
-    def test_it_is_the_sum_over_all_rates_in_one_pass(self) -> None:
+    def test_it_is_the_weighted_sum_over_all_rates_in_one_pass(self) -> None:
         table = Table(connectivity="nested")
-        expected = sum(labels_loss(scores) for scores in table.scores)
+        losses = [labels_loss(scores) for scores in table.scores]
+        expected = 0.3 * losses[0] + 0.15 * losses[1] + 0.15 * losses[2] + 1.0 * losses[3]
         assert Joint().loss(table, X, Y, generator()).item() == pytest.approx(expected, rel=1e-6)
         assert table.run == ["all"]
 
@@ -128,6 +129,10 @@ class TestJoint:
         expected = 1 * losses[0] + 0 * losses[1] + 2 * losses[2] + 5 * losses[3]
         found = Joint(weights=[1, 0, 2, 5]).loss(table, X, Y, generator())
         assert found.item() == pytest.approx(expected, rel=1e-6)
+
+    @pytest.mark.parametrize(("count", "expected"), [(1, (1.0,)), (2, (0.3, 1.0)), (3, (0.3, 0.15, 1.0))])
+    def test_default_weights_of_few_rates(self, count: int, expected: tuple[float, ...]) -> None:
+        assert Joint().weights_of(count) == expected
 
     @pytest.mark.parametrize("share", [0.5, 1.0])
     def test_distilled_rates_learn_from_labels_and_the_widest(self, share: float) -> None:
