@@ -90,15 +90,11 @@ def simulate() -> None:
     help="Distribution of the sampled rates (Equation 10).",
 )
 @click.option("--weights", callback=_loss_weights, help="Weights of the rates' losses (joint) [default: .3,.15,..,1].")
-@click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation in joint training.")
+@click.option("--distill", type=float, default=0.5, show_default=True, help="Share of distillation (joint).")
 @click.option(
-    "--own",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Share of the loss of what each block alone adds (nested).",
+    "--own", type=float, default=0.5, show_default=True, help="Share of each block's own loss (joint, nested)."
 )
-@click.option("--lateral", type=float, default=1.0, show_default=True, help="Initial narrow-to-wide weights (nested).")
+@click.option("--lateral", type=float, default=0.1, show_default=True, help="Initial narrow-to-wide weights (nested).")
 @click.option("--epochs", type=int, help="Passes over the training images [default: by data set].")
 @click.option("--batch", "batch_size", type=int, help="Images in a training step [default: by data set].")
 @click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Peak learning rate.")

@@ -94,6 +94,9 @@ def simulate_nesting(settings: NestingSettings, command: str, progress: Progress
     _check(settings)
     out = settings.base.out
     check_out(out)
+    first = load_data(replace(settings.base, seed=settings.seeds[0]), progress)
+    for name in settings.systems:  # refuses what can't be built before anything is trained
+        _networks(name, system_settings(name, settings.base, settings.widen), first)
     runs: dict[str, list[_Run]] = {}
     training: list[dict[str, Any]] = []
     for seed in settings.seeds:
@@ -145,13 +148,16 @@ def _trained(
     """A system's networks by name, in eval mode, and their training."""
     folder = settings.out / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
-    networks: dict[str, nn.Module]
-    if name == "separate":
-        networks = {f"separate-{rate:g}": separate_network(settings, data, rate) for rate in settings.rates}
-    else:
-        networks = {name: sliced_network(settings, data, settings.connectivity[0])}
+    networks = _networks(name, settings, data)
     trainer = Trainer(settings, data, train_config(settings), folder, progress)
     return networks, [trainer.fit(each, network) for each, network in networks.items()]
+
+
+def _networks(name: str, settings: CascadeSettings, data: ImageData) -> dict[str, nn.Module]:
+    """A system's networks by name, untrained."""
+    if name == "separate":
+        return {f"separate-{rate:g}": separate_network(settings, data, rate) for rate in settings.rates}
+    return {name: sliced_network(settings, data, settings.connectivity[0])}
 
 
 def _systems(name: str, settings: CascadeSettings, data: ImageData, networks: Sequence[nn.Module]) -> list[System]:

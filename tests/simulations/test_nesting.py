@@ -15,6 +15,7 @@ from simulations.nesting import SYSTEMS, NestingSettings, simulate_nesting, syst
 from simulations.nesting_tables import SeedRun, nesting_csv, nesting_tables
 from simulations.report.figures import MISSING
 from simulations.settings import CascadeSettings
+from slicing import SlicingError
 
 RECIPE = {"distill": 0.5, "own": 0.5, "lateral": 0.1}
 
@@ -78,10 +79,11 @@ def test_systems_equal_those_of_the_cascade_simulation(tmp_path: Path) -> None:
     base = CascadeSettings(
         out=tmp_path / "nesting", model="mlp", width=0.03, rates=(0.5, 1.0), epochs=1, train_limit=200, **RECIPE
     )
-    simulate_nesting(NestingSettings(base, seeds=(1,), widen=2.0), "slicerank simulate nesting")
+    systems = ("separate", "dense-sampled", "nested")
+    simulate_nesting(NestingSettings(base, seeds=(1,), systems=systems), "slicerank simulate nesting")
     report = json.loads((base.out / "report.json").read_text())
     found = {each["name"]: each for each in report["protocols"]["paper"]["systems"]}
-    assert set(found) == {*SYSTEMS, "dense-sampled-reuse", "dense-sandwich-reuse"}
+    assert set(found) == {*systems, "dense-sampled-reuse"}
     both = replace(base, seed=1, out=tmp_path / "cascade", connectivity=("nested", "dense"))
     wanted = simulate_cascade(both, "slicerank simulate cascade")["protocols"]["paper"]["systems"]
     names = {"sliced-nested": "nested", "sliced-dense": "dense-sampled", "sliced-dense-reuse": "dense-sampled-reuse"}
@@ -107,6 +109,13 @@ def test_what_makes_each_system(tmp_path: Path) -> None:
         "nested-even": replace(nested, weights=(1.0, 1.0)),
         "nested-wide": replace(nested, width=0.75),
     }
+
+
+def test_a_width_that_no_system_can_have_is_refused_before_training(tmp_path: Path) -> None:
+    base = CascadeSettings(out=tmp_path, width=0.25, rates=(0.5, 1.0))
+    with pytest.raises(SlicingError, match="width 0.3125 makes 20 of 64 channels"):
+        simulate_nesting(NestingSettings(base), "x")
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_bad_systems_and_seeds_are_refused(tmp_path: Path) -> None:
