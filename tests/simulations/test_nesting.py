@@ -113,7 +113,7 @@ def test_what_makes_each_system(tmp_path: Path) -> None:
 
 def test_a_width_that_no_system_can_have_is_refused_before_training(tmp_path: Path) -> None:
     base = CascadeSettings(out=tmp_path, width=0.25, rates=(0.5, 1.0))
-    with pytest.raises(SlicingError, match="width 0.3125 makes 20 of 64 channels"):
+    with pytest.raises(SlicingError, match=r"width 0\.3125 makes 20 of 64 channels"):
         simulate_nesting(NestingSettings(base), "x")
     assert not list(tmp_path.rglob("*.safetensors"))
 
