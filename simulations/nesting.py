@@ -37,7 +37,7 @@ from simulations.history import training_history
 from simulations.image_models import separate_network, sliced_network
 from simulations.image_training import Trainer
 from simulations.nesting_tables import SeedRun, nesting_csv, nesting_tables
-from simulations.ranking_folds import joined_results, joined_scores, of_fold
+from simulations.ranking_folds import joined_results, joined_scores, of_run
 from simulations.report import Report, check_out, machine, validate_report, versions, write_report
 from simulations.scorers import Images
 from simulations.settings import CascadeSettings, SchemeName
@@ -177,7 +177,7 @@ def _run(system: System, seed: int, train_seconds: float, data: ImageData, progr
         scores = score_all(system.scorer, table)
         task.advance(len(table))
     entry = system_report(system.name, result, scores.alone(rules), relevant_pairs(table), precision="accuracy")
-    renamed = [replace(each, frame=of_fold(each.frame, seed)) for each in (result, scores)]
+    renamed = [replace(each, frame=of_run(each.frame, str(seed))) for each in (result, scores)]
     return _Run(SeedRun(system.name, seed, train_seconds, entry), *renamed)  # type: ignore[arg-type]
 
 
