@@ -326,6 +326,63 @@ def language_model(quiet: bool, scale: str, data_dir: Path | None, epochs: int |
     terminal_table(report, Console(), settings.out)
 
 
+EXAMPLE_DEGRADATION = """
+\b
+Examples:
+  slicerank simulate degradation --out out/degradation
+  slicerank simulate degradation --scale small --data-dir DIR
+  slicerank simulate degradation --trace load.csv --latency 0.2
+"""
+
+
+@simulate.command(epilog=EXAMPLE_DEGRADATION)
+@click.option(
+    "--scale",
+    type=click.Choice(["smoke", "small", "paper"]),
+    default="smoke",
+    show_default=True,
+    help="smoke: digits, minutes; small: CIFAR-10 at a quarter of VGG-13's width; paper: all of it, for a GPU.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of CIFAR-10 (small and paper).")
+@click.option("--download", is_flag=True, help="Download the data set into --data-dir when it is not there.")
+@click.option("--trace", type=click.Path(path_type=Path), help="CSV of the load, columns seconds and requests.")
+@click.option("--latency", type=float, help="T, seconds in which a request shall be answered [default: by scale].")
+@click.option(
+    "--peak-load",
+    type=float,
+    default=0.6,
+    show_default=True,
+    help="Load at the trace's peak, as a share of what the narrowest rate scores in time.",
+)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order, arrivals and images.")
+@click.option("--resume", is_flag=True, help="Go on from what an earlier run left in --out.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("out/degradation"),
+    show_default=True,
+    help="Folder to write.",
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@_one_line_errors
+def degradation(quiet: bool, scale: str, **options: Any) -> None:
+    """A service with a latency limit under a volatile load (paper, section 4.1): seven policies compared.
+
+    Trains a sliced network and two separate ones, measures them on this machine, serves a trace in virtual time and
+    for real, prints who was answered in time and how well, and writes report.json, report.html, plots and CSV.
+    """
+    from rich.console import Console
+
+    from simulations.degradation import SCALES, DegradationSettings, simulate_degradation
+    from simulations.report import terminal_table
+    from slicing.progress import default_progress
+
+    settings = DegradationSettings(scale=SCALES[scale], **options)
+    report = simulate_degradation(settings, _command(), default_progress(quiet))
+    terminal_table(report, Console(), settings.out)
+
+
 @main.command()
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True, help="Folder to write."

@@ -1,6 +1,7 @@
 """The cascade engine: stages of rising cost filter candidates. Knows the scorer protocol, not the network."""
 
 from cascade.alone import AllScores, Alone, score_all
+from cascade.batcher import Answer, Batcher, ClosedError, OverloadError
 from cascade.callables import CallableScorer, estimator_function
 from cascade.config import CascadeConfig, Planned, StageConfig, read_config, write_config
 from cascade.cost import feature_costs, features_total, flops_per_kept_item, flops_total, seconds_total
@@ -24,6 +25,7 @@ from cascade.keep import (
     TopShare,
 )
 from cascade.kendall import kendall_matrix, kendall_tau
+from cascade.latency import LatencyTable, measure_latency
 from cascade.measures import MEASURES, Measure, parse_measure, parse_measures
 from cascade.metrics import (
     StageQuality,
@@ -36,6 +38,7 @@ from cascade.metrics import (
 from cascade.pipeline import Cascade, CascadeResult, Progress, StageRun
 from cascade.plan_cost import StageCosts
 from cascade.planner import evaluate_plan, pareto_frontier, plan
+from cascade.policies import Always, Anytime, DropExcess, LatencyRule, PaperRule, Policy
 from cascade.promise import Held, Promise, PromiseError, promise, promise_holds
 from cascade.ranking import Evaluation, evaluate
 from cascade.relevance import relevant_pairs
@@ -61,14 +64,20 @@ __all__ = [
     "Agreement",
     "AllScores",
     "Alone",
+    "Always",
+    "Answer",
+    "Anytime",
+    "Batcher",
     "By",
     "CallableScorer",
     "Cascade",
     "CascadeConfig",
     "CascadeError",
     "CascadeResult",
+    "ClosedError",
     "Conformance",
     "ConformanceError",
+    "DropExcess",
     "Evaluation",
     "Frontier",
     "Held",
@@ -76,11 +85,16 @@ __all__ = [
     "Judged",
     "KeepAll",
     "KeepRule",
+    "LatencyRule",
+    "LatencyTable",
     "Measure",
     "Mode",
+    "OverloadError",
+    "PaperRule",
     "Plan",
     "Planned",
     "PointwiseRule",
+    "Policy",
     "PredictedClass",
     "Progress",
     "Promise",
@@ -126,6 +140,7 @@ __all__ = [
     "kendall_matrix",
     "kendall_tau",
     "loss_by_stage",
+    "measure_latency",
     "paired_p",
     "pareto_frontier",
     "parse_measure",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,21 @@ def checked(result: StageScores, stage: int, n: int, target: NDArray[np.int64] |
     target: (n,) class index of each candidate, or None when there is no such column.
     Raises CascadeError naming the stage, NotFiniteError for a NaN or infinite score.
     """
+    values = checked_values(result, stage, n).astype(np.float64, copy=False)
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = np.argwhere(~finite)[0]
+        raise NotFiniteError(int(first[0]), float(values[tuple(first)]))
+    if values.ndim == 1:
+        return Scored(values, None, float(result.flops), result.mode)
+    return Scored(*_margins(values, stage, target), float(result.flops), result.mode)
+
+
+def checked_values(result: StageScores, stage: int, n: int) -> NDArray[Any]:
+    """A stage's scores of n candidates, once their form is checked: (n,) or (n, classes), finite or not.
+
+    Raises CascadeError naming the stage.
+    """
     if not isinstance(result, StageScores):
         raise CascadeError(f"stage {stage}: score() must return StageScores, got {type(result).__name__}")
     values = result.values
@@ -57,14 +73,7 @@ def checked(result: StageScores, stage: int, n: int, target: NDArray[np.int64] |
         raise CascadeError(f"stage {stage}: mode must be one of {', '.join(MODES)}, got {result.mode!r}")
     if not (np.isfinite(result.flops) and result.flops >= 0):
         raise CascadeError(f"stage {stage}: flops must be a finite number of at least 0, got {result.flops!r}")
-    values = values.astype(np.float64, copy=False)
-    finite = np.isfinite(values)
-    if not finite.all():
-        first = np.argwhere(~finite)[0]
-        raise NotFiniteError(int(first[0]), float(values[tuple(first)]))
-    if values.ndim == 1:
-        return Scored(values, None, float(result.flops), result.mode)
-    return Scored(*_margins(values, stage, target), float(result.flops), result.mode)
+    return values
 
 
 def _margins(

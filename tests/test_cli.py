@@ -203,3 +203,17 @@ def test_commands_on_tables_refuse_bad_input_in_one_line(
     for part in parts:
         assert part in message
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--latency", "0"], "latency must be above 0 seconds, got 0.0"),
+        (["--peak-load", "2"], "peak load must lie in (0, 1], got 2.0"),
+        (["--trace", "none.csv"], "none.csv"),
+    ],
+)
+def test_degradation_refuses_bad_input_in_one_line(tmp_path: Path, options: list[str], said: str) -> None:
+    result = CliRunner().invoke(cli.main, ["simulate", "degradation", "--quiet", "--out", str(tmp_path), *options])
+    assert said in one_line(result)
+    assert not list(tmp_path.iterdir())

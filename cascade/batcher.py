@@ -1,0 +1,207 @@
+"""A service with a latency limit: requests in, batches every half limit, a policy that chooses the stage.
+
+Section 4.1 of Cai et al. 2019: within the limit T a request waits at most T/2 for its batch to be closed, and the batch
+has the other T/2 to be scored.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cascade.checks import checked_values
+from cascade.errors import CascadeError
+from cascade.policies import Policy, score_in_time
+from cascade.scorer import Scorer
+from cascade.ticks import Clock, SystemClock, Ticks
+
+
+class OverloadError(CascadeError):
+    """A request that the policy shed: it was not scored."""
+
+
+class ClosedError(CascadeError):
+    """A request that came after the batcher was closed: it was not accepted."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request's future holds.
+
+    values: (n,) or (n, classes), the scores of the request's candidates in their order. stage: that scored them.
+    submitted, begun, finished: seconds on the batcher's clock; begun and finished are those of the whole batch.
+    """
+
+    values: NDArray[Any]
+    stage: int
+    submitted: float
+    begun: float
+    finished: float
+
+
+@dataclass(frozen=True)
+class _Request:
+    candidates: pl.DataFrame
+    submitted: float
+    future: Future[Answer] = field(default_factory=Future)
+
+
+class Batcher:
+    """Scores requests in batches, in a thread of its own, within a latency limit as far as its policy can hold it.
+
+    Every half limit the requests waiting become a batch. A batch that is still being scored then delays the next,
+    which begins as soon as the thread is free and has the time up to the following tick: the policy sees the time
+    that is really left. Nothing is shed unless the policy sheds. Use it as a context manager, or call :meth:`close`.
+
+    >>> with Batcher(scorer, LatencyRule(table), 0.2, {"docid": pl.Int64}) as batcher:  # doctest: +SKIP
+    ...     future = batcher.submit(pl.DataFrame({"docid": [3, 5]}))
+    ...     future.result().values
+
+    Args:
+        scorer: any stage scorer; called from one thread only.
+        policy: chooses the stage of each batch.
+        latency: T, seconds above 0, in which a request shall be answered.
+        schema: names and types of the columns of a request; others are refused when submitted, so that they can't
+            fail the batch they would be part of.
+        clock: tells the time.
+
+    Raises:
+        CascadeError: for a latency that is not above 0.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        policy: Policy,
+        latency: float,
+        schema: pl.Schema | dict[str, Any],
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        if not (math.isfinite(latency) and latency > 0):
+            raise CascadeError(f"latency must be above 0 seconds, got {latency}; try 0.2")
+        self.scorer, self.policy, self.schema = scorer, policy, pl.Schema(schema)
+        self._clock: Clock = clock or SystemClock()
+        self.ticks = Ticks(self._clock.now(), latency / 2)
+        self._changed = threading.Condition()
+        self._waiting: list[_Request] = []
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, candidates: pl.DataFrame) -> Future[Answer]:
+        """Accept a request, from any thread.
+
+        Args:
+            candidates: one row or more in the batcher's schema; answered together or not at all.
+
+        Returns:
+            A future of the `Answer`; of the scorer's error, where it failed on the batch; of a `CascadeError` where a
+            score of this request is not finite; of `OverloadError` where the policy shed it. It can be cancelled
+            until its batch begins.
+
+        Raises:
+            ClosedError: after `close`.
+            CascadeError: for no candidates, or other columns.
+        """
+        if candidates.schema != self.schema:
+            raise CascadeError(
+                f"a request must have the columns {dict(self.schema)}, got {dict(candidates.schema)}; select and cast"
+            )
+        if candidates.is_empty():
+            raise CascadeError("a request must hold at least one candidate, got none; don't submit it")
+        with self._changed:
+            if self._closed:
+                raise ClosedError("the batcher takes requests until it is closed, got one after; make a new batcher")
+            request = _Request(candidates, self._clock.now())
+            self._waiting.append(request)
+            if len(self._waiting) == 1:
+                self._changed.notify_all()
+        return request.future
+
+    def close(self) -> None:
+        """Accept nothing more, answer at once what was accepted, and return when that is done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if threading.current_thread() is not self._thread:  # a future's callback may close it
+            self._thread.join()
+
+    def __enter__(self) -> Batcher:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while batch := self._next():
+            self._answer(batch)
+
+    def _next(self) -> list[_Request]:
+        """The next batch, once its tick has come; empty when closed and all is answered."""
+        with self._changed:
+            while not (self._waiting or self._closed):
+                self._changed.wait()
+            if self._waiting:
+                tick = self.ticks.at_or_after(self._waiting[0].submitted)
+                while self._clock.now() < tick and not self._closed:
+                    self._clock.wait(self._changed, tick)
+            batch, self._waiting = self._waiting, []
+            return batch
+
+    def _answer(self, batch: Sequence[_Request]) -> None:
+        live = [request for request in batch if request.future.set_running_or_notify_cancel()]
+        if not live:
+            return
+        try:
+            self._score(live)
+        except BaseException as error:  # whatever it is, it belongs to these requests; the thread lives on
+            for request in live:
+                if not request.future.done():
+                    request.future.set_exception(error)
+
+    def _score(self, live: Sequence[_Request]) -> None:
+        begun = self._clock.now()
+        until = self.ticks.after(begun)
+        sizes = [request.candidates.height for request in live]
+        count = admitted(sizes, self.policy.admit(sum(sizes), until - begun))
+        for request in live[count:]:
+            request.future.set_exception(
+                OverloadError(
+                    f"{sum(sizes)} candidates came for one batch, more than the policy answers in time "
+                    f"({sum(sizes[:count])}), and this request was shed; send it again later"
+                )
+            )
+        if not count:
+            return
+        bounds = [0, *accumulate(sizes[:count])]
+        session = self.scorer.start(pl.concat([request.candidates for request in live[:count]]))
+        result, stage = score_in_time(
+            self.policy, bounds[-1], session.score, now=self._clock.now, begun=begun, until=until
+        )
+        values = checked_values(result, stage, bounds[-1])
+        finished = self._clock.now()
+        for request, (low, high) in zip(live, pairwise(bounds), strict=False):  # the rest was shed
+            own = values[low:high]
+            if np.isfinite(own).all():
+                request.future.set_result(Answer(own, stage, request.submitted, begun, finished))
+            else:
+                request.future.set_exception(
+                    CascadeError(
+                        f"stage {stage}: scores must be finite, got {own[~np.isfinite(own)][0]}; mend its features"
+                    )
+                )
+
+
+def admitted(sizes: Sequence[int], candidates: int) -> int:
+    """How many requests of these sizes, first come first served and each whole, hold at most so many candidates."""
+    return sum(1 for total in accumulate(sizes) if total <= candidates)

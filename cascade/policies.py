@@ -1,0 +1,143 @@
+"""Which stage a batch is scored with when it must be done in time (Cai et al. 2019, section 4.1)."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+from cascade.errors import CascadeError
+from cascade.latency import LatencyTable
+
+Scores = TypeVar("Scores")
+
+
+class Policy(ABC):
+    """What to do with a batch of n candidates and `left` seconds.
+
+    Stages count from 0, the narrowest. A policy holds no state of a batch: it may serve several threads.
+    """
+
+    def admit(self, n: int, left: float) -> int:
+        """How many of the n candidates are scored at all, those that came first; the others are shed."""
+        return n
+
+    @abstractmethod
+    def first(self, n: int, left: float) -> int:
+        """The stage to score with."""
+
+    def widen(self, n: int, stage: int, spent: float, left: float) -> int | None:
+        """A later stage to go on to after `stage`, reached in `spent` seconds; None to answer with what is there."""
+        return None
+
+
+class Always(Policy):
+    """One stage, whatever the load: full network always, or narrowest always."""
+
+    def __init__(self, stage: int) -> None:
+        self.stage = stage
+
+    def first(self, n: int, left: float) -> int:
+        """The one stage."""
+        return self.stage
+
+
+class DropExcess(Policy):
+    """One stage, for as many candidates as it scores in time; the others are dropped."""
+
+    def __init__(self, table: LatencyTable, stage: int) -> None:
+        self.table, self.stage = table, stage
+
+    def admit(self, n: int, left: float) -> int:
+        """As many as the table promises in the time left."""
+        return self.table.most(self.stage, left, n)
+
+    def first(self, n: int, left: float) -> int:
+        """The one stage."""
+        return self.stage
+
+
+class PaperRule(Policy):
+    """The paper's rule: the widest rate r with n r^2 t <= T/2, where `left` is T/2 for a batch begun on time.
+
+    Where not even the narrowest rate keeps the rule, the narrowest is used.
+
+    Args:
+        rates: the stages' slice rates, rising, in (0, 1].
+        seconds_per_candidate: t, of the full network.
+    """
+
+    def __init__(self, rates: Sequence[float], seconds_per_candidate: float) -> None:
+        rising = rates and all(a < b for a, b in pairwise(rates))
+        if not rising or not 0 < rates[0] <= rates[-1] <= 1:
+            raise CascadeError(f"the paper's rule needs slice rates that rise within (0, 1], got {list(rates)}")
+        if not (math.isfinite(seconds_per_candidate) and seconds_per_candidate > 0):
+            raise CascadeError(
+                f"the full network's time must be above 0 seconds, got {seconds_per_candidate}; measure it"
+            )
+        self.rates, self.seconds_per_candidate = tuple(rates), seconds_per_candidate
+
+    def first(self, n: int, left: float) -> int:
+        """The widest stage that keeps the rule."""
+        keeping = [k for k, rate in enumerate(self.rates) if n * rate**2 * self.seconds_per_candidate <= left]
+        return max(keeping, default=0)
+
+
+class LatencyRule(Policy):
+    """The paper's rule with measured times instead of r^2 t; the narrowest stage where none is quick enough.
+
+    With a scorer of two separate models it is the usual degradation: the small one on overload.
+    """
+
+    def __init__(self, table: LatencyTable) -> None:
+        self.table = table
+
+    def first(self, n: int, left: float) -> int:
+        """The widest stage that the table promises in the time left."""
+        return self.table.widest(n, left) or 0
+
+
+class Anytime(Policy):
+    """Start with the narrowest stage, then widen to the widest that still fits, until the time is used.
+
+    Made for scorers that reuse what a narrower stage computed. A batch that ran slower than the table says is taken to
+    go on as slowly.
+    """
+
+    def __init__(self, table: LatencyTable) -> None:
+        self.table = table
+
+    def first(self, n: int, left: float) -> int:
+        """The narrowest."""
+        return 0
+
+    def widen(self, n: int, stage: int, spent: float, left: float) -> int | None:
+        """The widest stage whose increment fits."""
+        slowdown = max(1.0, spent / self.table.seconds(stage, n))
+        return self.table.widest(n, left / slowdown, start=stage)
+
+
+def score_in_time(
+    policy: Policy, n: int, score: Callable[[int], Scores], *, now: Callable[[], float], begun: float, until: float
+) -> tuple[Scores, int]:
+    """Score a batch of n candidates as the policy says.
+
+    Args:
+        policy: chooses.
+        n: at least 1.
+        score: scores the whole batch with a stage, asked for in rising order.
+        now: seconds, as `begun` and `until`: when the batch was begun and shall be done.
+
+    Returns:
+        The last scores, and their stage.
+    """
+    stage = policy.first(n, until - begun)
+    scores = score(stage)
+    while True:
+        time = now()
+        wider = policy.widen(n, stage, time - begun, until - time)
+        if wider is None:
+            return scores, stage
+        scores, stage = score(wider), wider

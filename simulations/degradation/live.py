@@ -1,0 +1,79 @@
+"""Serving a trace for real: the batcher, the networks, the clock."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cascade import Answer, Batcher, OverloadError, Policy, Scorer
+from cascade.ticks import SystemClock
+from simulations.degradation.served import SHED, Served
+from slicing.progress import Task
+
+LEAD = 0.2  # seconds between the batcher's start and the trace's
+
+
+def serve_live(
+    arrived: NDArray[np.float64],
+    images: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    scorer: Scorer,
+    policy: Policy,
+    latency: float,
+    task: Task,
+) -> Served:
+    """Submit each request when its time has come, and wait for the answers.
+
+    A request counts as arrived when the trace says so: when it is submitted late, because the machine is busy, that
+    is part of its latency.
+
+    Args:
+        arrived: rising times of arrival, in seconds.
+        images: (requests, candidates) which images each request asks for.
+        labels: the class of each image.
+        scorer: scores the images of a frame's column `docid`.
+        policy, latency: of the batcher.
+        task: is told of each request submitted.
+    """
+    frames = [pl.DataFrame({"docid": row}) for row in images]
+    futures: list[Future[Answer]] = []
+    clock = SystemClock()
+    with Batcher(scorer, policy, latency, {"docid": pl.Int64}, clock=clock) as batcher:
+        start = clock.now() + LEAD
+        for due, frame in zip(arrived.tolist(), frames, strict=True):
+            wait = start + due - clock.now()
+            if wait > 0:
+                time.sleep(wait)
+            futures.append(batcher.submit(frame))
+            task.advance(1)
+    return _served(arrived, [_answer(future) for future in futures], labels[images], start)
+
+
+def _answer(future: Future[Answer]) -> Answer | None:
+    try:
+        return future.result()
+    except OverloadError:
+        return None
+
+
+def _served(
+    arrived: NDArray[np.float64], answers: Sequence[Answer | None], labels: NDArray[np.int64], start: float
+) -> Served:
+    nan = float("nan")
+    rows = [
+        (nan, nan, SHED, 0.0)
+        if answer is None
+        else (
+            answer.begun - start,
+            answer.finished - start,
+            answer.stage,
+            float((answer.values.argmax(1) == label).mean()),
+        )
+        for answer, label in zip(answers, labels, strict=True)
+    ]
+    columns = [np.asarray(column, dtype=float) for column in zip(*rows, strict=True)] if rows else [np.empty(0)] * 4
+    begun, finished, stage, right = columns
+    return Served(arrived, begun, finished, stage.astype(np.int64), right)

@@ -1,0 +1,160 @@
+"""System degradation (section 4.1): one trace, seven policies, in virtual time and for real."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cascade import CascadeError, LatencyTable
+from data import ImageData, load_images
+from simulations.degradation.arrivals import VOLATILE_DAY, Profile, poisson_arrivals, read_profile
+from simulations.degradation.live import serve_live
+from simulations.degradation.measures import Outcome
+from simulations.degradation.report import Finished, degradation_report, write_csv
+from simulations.degradation.served import Served
+from simulations.degradation.services import Service, service_times, services, trained_networks
+from simulations.degradation.settings import DegradationSettings
+from simulations.degradation.virtual_time import serve_virtually
+from simulations.report import Report, check_out, write_report
+from simulations.run_parts import Parts, file_fingerprint
+from slicing.files import atomic_path
+from slicing.progress import Progress, open_task
+
+_VIRTUAL, _LIVE = 1, 2  # separate random streams
+
+
+def simulate_degradation(settings: DegradationSettings, command: str, progress: Progress | None = None) -> Report:
+    """Train the networks, measure them, serve the trace under every policy, write the report.
+
+    Args:
+        settings: what to do.
+        command: the command line, for the report.
+        progress: shows the pace of long work; None is silent.
+
+    Returns:
+        The report, as written to ``settings.out``.
+
+    Raises:
+        ValueError: for bad input, in one line: of the packages' own errors the one it concerns.
+    """
+    _check(settings)
+    check_out(settings.out)
+    profile = VOLATILE_DAY if settings.trace is None else read_profile(settings.trace)
+    data = load_images(
+        settings.scale.data,
+        settings.data_dir,
+        download=settings.download,
+        train_limit=settings.scale.train_limit,
+        seed=settings.seed,
+    )
+    parts = Parts(settings.out / "served", _identity(settings, data), ".parquet")
+    parts.begin(settings.resume)
+    networks = trained_networks(settings, data, progress)
+    measured = {}
+    for number, (name, scorer) in enumerate({"sliced": networks.sliced, "separate": networks.pair}.items()):
+        measure = partial(service_times, scorer, settings, len(data.test), name, progress)
+        measured[name] = LatencyTable.of_frame(_part(parts, number, measure))
+    sliced, separate = measured["sliced"], measured["separate"]
+    every = services(networks, sliced, separate, data)
+    peak = _peak(settings, sliced)
+    modes = {
+        "virtual": _virtual(settings, every, profile, peak, progress),
+        "live": _live(settings, every, profile, peak, data, parts, progress),
+    }
+    finished = Finished(settings, command, data, profile, peak, networks, measured, every, modes)
+    write_csv(finished)
+    report = degradation_report(finished)
+    write_report(report, settings.out)
+    return report
+
+
+def _check(settings: DegradationSettings) -> None:
+    if not (math.isfinite(settings.limit) and settings.limit > 0):
+        raise CascadeError(f"latency must be above 0 seconds, got {settings.limit}; try 0.5")
+    if not 0 < settings.peak_load <= 1:
+        raise CascadeError(f"peak load must lie in (0, 1], got {settings.peak_load}; 0.6 leaves the bursts some room")
+
+
+def _identity(settings: DegradationSettings, data: ImageData) -> dict[str, str]:
+    what = json.dumps([asdict(settings.scale), settings.limit, settings.peak_load, settings.seed, settings.device])
+    return {
+        "settings": hashlib.blake2b(what.encode(), digest_size=16).hexdigest(),
+        "data": data.fingerprint,
+        "trace": "" if settings.trace is None else file_fingerprint(settings.trace),
+    }
+
+
+def _part(parts: Parts, number: int, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    """A finished part, read, or made and written."""
+    path = parts.path(number)
+    if parts.account(number) is None:
+        frame = make()
+        with atomic_path(path) as temporary:
+            frame.write_parquet(temporary)
+        parts.finish(number, {"rows": len(frame)})
+    return pl.read_parquet(path)
+
+
+def _peak(settings: DegradationSettings, sliced: LatencyTable) -> float:
+    """Requests a second at the trace's peak: the chosen share of what the narrowest rate scores in T/2."""
+    half, candidates = settings.limit / 2, settings.scale.candidates
+    most = sliced.most(0, half, 1 << 40) // candidates
+    if not most:
+        raise CascadeError(
+            f"latency must leave time for a request of {candidates} candidates, which take the narrowest rate "
+            f"{sliced.seconds(0, candidates):g} s, got {settings.limit:g} s; pass a longer --latency"
+        )
+    return settings.peak_load * most / half
+
+
+def _trace(
+    settings: DegradationSettings, profile: Profile, peak: float, seconds: float, stream: int, images: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """When requests come, and (requests, candidates) which images they ask for."""
+    arrived = poisson_arrivals(profile, seconds, peak, [settings.seed, stream])
+    rng = np.random.default_rng([settings.seed, stream, 1])
+    return arrived, rng.integers(images, size=(len(arrived), settings.scale.candidates))
+
+
+def _virtual(
+    settings: DegradationSettings, every: Sequence[Service], profile: Profile, peak: float, progress: Progress | None
+) -> list[Outcome]:
+    scale, limit = settings.scale, settings.limit
+    arrived, images = _trace(settings, profile, peak, scale.virtual_seconds, _VIRTUAL, every[0].right.shape[1])
+    outcomes = []
+    with open_task(progress, "virtual time", len(every), "policies") as task:
+        for each in every:
+            right = np.stack([own[images].mean(1) for own in each.right])
+            served = serve_virtually(arrived, scale.candidates, each.policy, each.table, limit, right)
+            outcomes.append(Outcome(each.name, served, each.rates, scale.virtual_seconds, limit))
+            task.advance(1)
+    return outcomes
+
+
+def _live(
+    settings: DegradationSettings,
+    every: Sequence[Service],
+    profile: Profile,
+    peak: float,
+    data: ImageData,
+    parts: Parts,
+    progress: Progress | None,
+) -> list[Outcome]:
+    scale, limit, labels = settings.scale, settings.limit, data.test.labels.numpy()
+    arrived, images = _trace(settings, profile, peak, scale.live_seconds, _LIVE, len(labels))
+
+    def serve(each: Service) -> pl.DataFrame:
+        with open_task(progress, f"for real, {each.name}", len(arrived), "requests") as task:
+            return serve_live(arrived, images, labels, each.scorer, each.policy, limit, task).frame()
+
+    outcomes = []
+    for number, each in enumerate(every, start=2):  # the first two parts are the service times
+        served = Served.of_frame(_part(parts, number, partial(serve, each)))
+        outcomes.append(Outcome(each.name, served, each.rates, scale.live_seconds, limit))
+    return outcomes
