@@ -2,6 +2,7 @@
 
 from cascade.alone import AllScores, Alone, score_all
 from cascade.batcher import Answer, Batcher, ClosedError, OverloadError
+from cascade.budget import BudgetColumn, within_budget
 from cascade.callables import CallableScorer, estimator_function
 from cascade.config import CascadeConfig, Planned, StageConfig, read_config, write_config
 from cascade.cost import feature_costs, features_total, flops_per_kept_item, flops_total, seconds_total
@@ -68,6 +69,7 @@ __all__ = [
     "Answer",
     "Anytime",
     "Batcher",
+    "BudgetColumn",
     "By",
     "CallableScorer",
     "Cascade",
@@ -160,5 +162,6 @@ __all__ = [
     "stage_recall",
     "survived",
     "system_report",
+    "within_budget",
     "write_config",
 ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from cascade.keep import KeepRule, ScoreAtLeast, ScoreDrop, TopK, TopShare
+from cascade.budget import BudgetColumn
+from cascade.keep import KeepRule, ScoreAtLeast, ScoreDrop, TopK, TopKColumn, TopShare
 from cascade.quality import Average, Metric
 
 
@@ -70,10 +71,14 @@ class Frontier:
 
 
 def describe(rule: KeepRule) -> str:
-    """A rule in a few words: "top 60", "share 0.25", "score >= 1.5", "all"."""
+    """A rule in a few words: "top 60", "share 0.25", "score >= 1.5", "all", "top 60 within 'budget'"."""
     match rule:
         case TopK(k):
             return f"top {k}"
+        case TopKColumn(column, otherwise):
+            return f"top {column!r}" + ("" if otherwise is None else f", else {otherwise}")
+        case BudgetColumn(column):
+            return f"{describe(rule.cutoffs[rule.stage])} within {column!r}"
         case TopShare(share, minimum):
             return f"share {share!r}" + (f", at least {minimum}" if minimum > 1 else "")
         case ScoreAtLeast(threshold):

@@ -66,6 +66,15 @@ class RankedRule(KeepRule):
         """None, for most rules."""
         return ()
 
+    @property
+    def nullable(self) -> frozenset[str]:
+        """Those of the columns that may be null; what a null means is the rule's own business."""
+        return frozenset()
+
+    def least(self, column: str, originals: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(queries,) the least value allowed in one of the columns, for queries that began with so many candidates."""
+        return np.ones(len(originals))
+
     @abstractmethod
     def counts(self, ranking: Ranking) -> NDArray[np.int64]:
         """(queries,) how many of the best go on; a count above the query's size keeps them all."""
@@ -147,6 +156,11 @@ class TopKColumn(RankedRule):
     def columns(self) -> tuple[str, ...]:
         """The one column."""
         return (self.column,)
+
+    @property
+    def nullable(self) -> frozenset[str]:
+        """The column, where `otherwise` says what a null means."""
+        return frozenset() if self.otherwise is None else frozenset((self.column,))
 
     def counts(self, ranking: Ranking) -> NDArray[np.int64]:
         """Each query's own k; 0 in the column stands for null."""

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
-from cascade.keep import KeepRule, RankedRule, TopKColumn
+from cascade.keep import KeepRule, RankedRule
 from cascade.order import starts_of
 
 
@@ -27,7 +27,7 @@ def check_columns(rules: Sequence[KeepRule], frame: pl.DataFrame) -> None:
                 raise CascadeError(f"unable to find column {name!r}; valid columns: {frame.columns}. {remedy}")
             if not (frame.schema[name].is_integer() or (frame.schema[name] == pl.Null)):
                 raise CascadeError(f"column {name!r} must hold whole numbers, got {frame.schema[name]}; cast it first")
-            _check_values(name, frame, nulls=isinstance(rule, TopKColumn) and rule.otherwise is not None)
+            _check_values(name, frame, rule)
 
 
 def per_query(rules: Sequence[KeepRule], frame: pl.DataFrame, sizes: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -40,19 +40,30 @@ def per_query(rules: Sequence[KeepRule], frame: pl.DataFrame, sizes: NDArray[np.
     return {name: frame[name].cast(pl.Int64).fill_null(0).to_numpy()[first] for name in sorted(names)}
 
 
-def _check_values(name: str, frame: pl.DataFrame, *, nulls: bool) -> None:
+def _check_values(name: str, frame: pl.DataFrame, rule: RankedRule) -> None:
     column = pl.col(name)
-    wrong = frame.filter((column < 1) | (pl.lit(not nulls) & column.is_null()))
+    queries = frame.group_by("qid").agg(
+        candidates=pl.len().cast(pl.Int64),
+        lowest=column.min(),
+        null=column.null_count() > 0,
+        different=column.n_unique() > 1,
+    )
+    nulls = name in rule.nullable
+    least = pl.Series("least", rule.least(name, queries["candidates"].to_numpy()))
+    low = (pl.col("lowest") < pl.col("least")).fill_null(False)
+    wrong = queries.with_columns(least).filter(low | pl.lit(not nulls) & pl.col("null")).sort("qid")
     if len(wrong):
-        qid, value = wrong.select("qid", name).row(0)
+        qid, count, lowest, wanted = wrong.select("qid", "candidates", "lowest", "least").row(0)
+        value = lowest if lowest is not None and lowest < wanted else None
         remedy = "" if nulls else ", or give the rule `otherwise` for nulls"
+        reason = "" if wanted == 1 else f" for {count} candidates"
         raise CascadeError(
-            f"column {name!r} must hold whole numbers of at least 1, got {value} for query {qid!r}; mend it{remedy}"
+            f"column {name!r} must hold whole numbers of at least {wanted:.15g}{reason}, got {value} for query "
+            f"{qid!r}; mend it{remedy}"
         )
-    values = frame.group_by("qid").agg(column.n_unique().alias("different")).filter(pl.col("different") > 1)
-    if len(values):
-        qid = values["qid"].min()
+    differing = queries.filter("different")
+    if len(differing):
         raise CascadeError(
-            f"column {name!r} must be the same for all candidates of a query, got {values.height} queries where it "
-            f"is not, such as {qid!r}; mend it"
+            f"column {name!r} must be the same for all candidates of a query, got {differing.height} queries where it "
+            f"is not, such as {differing['qid'].min()!r}; mend it"
         )

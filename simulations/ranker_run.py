@@ -21,12 +21,13 @@ from cascade import (
     TopKColumn,
     feature_costs,
     read_config,
+    within_budget,
 )
 from cascade.keep import check_cutoffs
 from cascade.pipeline import DEFAULT_BATCH
 from data import CandidateTable, DataError, write_run
 from data.candidates import BATCH_ROWS
-from simulations.ranker_costs import reuse_of
+from simulations.ranker_costs import flop_costs, reuse_of
 from simulations.ranker_files import TREC_SUFFIXES, load_ranker, open_for
 from simulations.run_parts import Parts, file_fingerprint, table_fingerprint
 from simulations.tables import RankerScorer
@@ -43,6 +44,8 @@ class RunRequest:
         cascade: the cascade file, which names the model. table: the candidates, labels not needed.
         out: .parquet, or .trec or .run for a TREC run.
         columns: stage's rate -> integer column of the table whose value in a query replaces the stage's top k there.
+        budget: integer column of the table, the most multiply-adds that a query may cost; the cutoffs before the last
+            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query.
         resume: go on from the parts that an interrupted run left beside `out`.
         rows: of the table held at a time (whole queries), at least 1; a part of the output each.
     """
@@ -51,6 +54,7 @@ class RunRequest:
     table: Path
     out: Path
     columns: Mapping[float, str] = field(default_factory=dict)
+    budget: str | None = None
     resume: bool = False
     rows: int = BATCH_ROWS
 
@@ -113,12 +117,12 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
     config = read_config(request.cascade)
     model = request.cascade.parent / config.model
     ranker = load_ranker(model)
-    cascade = cascade_of(config, ranker, request.columns)
+    cascade = cascade_of(config, ranker, request.columns, request.budget)
     table = open_for(ranker, request.table, columns_read(cascade.rules), config.rates[-1])
     identity = {
         "table": table_fingerprint(request.table),
         "model": file_fingerprint(model),
-        "cascade": f"{file_fingerprint(request.cascade)} {sorted(request.columns.items())}",
+        "cascade": f"{file_fingerprint(request.cascade)} {sorted(request.columns.items())} {request.budget!r}",
         "rows at a time": str(request.rows),
     }
     parts = Parts(request.out, identity, request.out.suffix.lower() if trec else ".arrow")
@@ -142,13 +146,16 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
     return RunReport(request.out, table.rows, table.queries, stages, full, whole, perf_counter() - began, resumed)
 
 
-def cascade_of(config: CascadeConfig, ranker: Ranker, columns: Mapping[float, str]) -> Cascade:
-    """The cascade that a file describes, with some stages' cutoffs read from the table's columns.
+def cascade_of(
+    config: CascadeConfig, ranker: Ranker, columns: Mapping[float, str], budget: str | None = None
+) -> Cascade:
+    """The cascade that a file describes, with some stages' cutoffs, or each query's budget, read from the table.
 
-    Where a query's value is null, a stage whose rule is a top k keeps to it; any other refuses nulls.
+    Where a query's cutoff is null, a stage whose rule is a top k keeps to it; any other refuses nulls. The budget is in
+    multiply-adds.
 
     Raises:
-        CascadeError: for a rate that the ranker, or the file, does not have.
+        CascadeError: for a rate that the ranker, or the file, does not have; a cutoff that a budget can't scale.
     """
     unknown = [rate for rate in config.rates if rate not in ranker.rates]
     if unknown:
@@ -159,6 +166,8 @@ def cascade_of(config: CascadeConfig, ranker: Ranker, columns: Mapping[float, st
     check_cutoffs(config.rules)
     rules = [_overridden(stage.rule, columns.get(stage.rate)) for stage in config.stages]
     stages = [ranker.rates.index(rate) for rate in config.rates]
+    if budget is not None:
+        rules = within_budget(rules, flop_costs(ranker).path(stages), budget)
     return Cascade(SubsetScorer(RankerScorer(ranker, reuse_of(ranker)), stages), rules)
 
 

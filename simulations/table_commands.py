@@ -270,6 +270,11 @@ def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options
     callback=cutoffs,
     help="RATE=COLUMN: keep as many as the query's COLUMN says at that stage; null keeps to the file. Repeatable.",
 )
+@click.option(
+    "--budget",
+    metavar="COLUMN",
+    help="Scale the cutoffs to the query's COLUMN, in multiply-adds; null keeps to the file.",
+)
 @click.option("--rows", type=click.IntRange(min=1), default=200_000, show_default=True, help="Held at a time.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same input stopped.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -280,7 +285,8 @@ def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any)
     \b
     Examples:
       slicerank run cascade.toml candidates.parquet --out ranking.parquet
-      slicerank run cascade.toml candidates.parquet --cutoff 0.5=budget --out ranking.run
+      slicerank run cascade.toml candidates.parquet --cutoff 0.5=wanted --out ranking.run
+      slicerank run cascade.toml candidates.parquet --budget multiply_adds --out ranking.parquet
     """
     from rich.console import Console
 

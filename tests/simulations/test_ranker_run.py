@@ -10,6 +10,7 @@ from polars.testing import assert_frame_equal
 
 from cascade import Cascade, CascadeConfig, CascadeError, KeepRule, StageConfig, TopK, TopShare, write_config
 from data import DataError, read_run, write_candidates
+from simulations.ranker_costs import flop_costs
 from simulations.ranker_run import RunRequest, run_cascade
 from slicing import Ranker
 
@@ -110,6 +111,32 @@ def test_a_column_replaces_a_cutoff_where_it_has_a_value(
         run_cascade(RunRequest(cascade, tmp_path / "own.parquet", tmp_path / "x.parquet", {0.75: "budget"}))
     with pytest.raises(DataError, match=r"'budgt'.*Did you mean 'budget'"):
         run_cascade(RunRequest(cascade, tmp_path / "own.parquet", tmp_path / "x.parquet", {0.5: "budgt"}))
+
+
+def test_a_budget_column_bounds_what_each_query_costs(
+    tmp_path: Path, cascade: Path, model: Path, labelled: pl.DataFrame
+) -> None:
+    ranker = Ranker.load(model / "model.safetensors")
+    path = flop_costs(ranker).path((0, 1, 2))
+    planned = 20 * path[0] + 9 * path[1] + 6 * path[2]
+    wanted = {0: planned, 1: planned - 1, 2: 20 * sum(path), 3: 20 * path[0] + path[1] + path[2], 4: 20 * path[0]}
+    budget = pl.col("qid").replace_strict(wanted, default=None, return_dtype=pl.Int64)
+    write_candidates(labelled.with_columns(budget=budget), tmp_path / "own.parquet")
+    request = RunRequest(cascade, tmp_path / "own.parquet", tmp_path / "out.parquet", budget="budget", rows=100)
+    report = run_cascade(request)
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    each = pl.col("stage").replace_strict(dict(enumerate(np.cumsum(path))), return_dtype=pl.Float64)
+    costs = dict(found.group_by("qid").agg(each.sum()).rows())
+    assert {qid: costs[qid] for qid in (0, 2, 3, 4)} == {qid: wanted[qid] for qid in (0, 2, 3, 4)}
+    assert costs[1] < planned
+    assert all(costs[qid] == planned for qid in range(5, 30))
+    assert sum(stage.flops for stage in report.stages) == sum(costs.values())
+    ordinary = by_hand(labelled, model).filter(pl.col("qid") != 1, pl.col("qid").is_between(2, 4).not_())
+    assert_frame_equal(found.join(ordinary, on="qid", how="semi"), ordinary, check_dtypes=False, abs_tol=1e-5)
+    write_candidates(labelled.with_columns(budget=pl.lit(int(20 * path[0]) - 1)), tmp_path / "low.parquet")
+    with pytest.raises(CascadeError, match=r"'budget' must hold whole numbers of at least .* for 20 candidates"):
+        run_cascade(RunRequest(cascade, tmp_path / "low.parquet", tmp_path / "x.parquet", budget="budget"))
+    assert not list(tmp_path.glob("*x.parquet*"))
 
 
 class Interrupted:
