@@ -10,6 +10,7 @@ from data.letor import prepare_letor, prepare_mq2008
 from data.movielens import prepare_movielens
 from data.prepared import Fold, PreparedTables, Roles, load_prepared, write_prepared
 from data.schema import TableSchema
+from data.split_files import SplitPart, split_table
 from data.synthetic_tables import synthetic, synthetic_batches
 from data.table_splits import split_by_query, split_by_time
 from data.text import TextData, contiguous_batches, library_text, load_text
@@ -25,6 +26,7 @@ __all__ = [
     "ImageSplit",
     "PreparedTables",
     "Roles",
+    "SplitPart",
     "TableSchema",
     "TextData",
     "contiguous_batches",
@@ -43,6 +45,7 @@ __all__ = [
     "scan_candidates",
     "split_by_query",
     "split_by_time",
+    "split_table",
     "synthetic",
     "synthetic_batches",
     "write_candidates",

@@ -58,13 +58,31 @@ def split_by_time(
             that a part would be empty.
     """
     require(("qid", column), frame.columns, "the table")
-    dtype = frame.schema[column]
-    if not (dtype.is_numeric() or dtype.is_temporal()):
-        raise DataError(f"time column {column!r} must be a number or a date, got {dtype}: cast it first")
-    bad = frame[column].null_count() + (int(frame[column].is_nan().sum()) if dtype.is_float() else 0)
+    check_time(column, frame.schema[column])
+    bad = int(frame.select(missing_times(column)).item())
     if bad:
         raise DataError(f"time column {column!r} must have no missing values, got {bad}: fill or drop those rows")
     times = frame.group_by("qid").agg(time=pl.col(column).max()).sort("time", "qid")
+    part = parts_by_time(times, shares)
+    return _divide(frame, times["qid"], part, len(shares))
+
+
+def check_time(column: str, dtype: pl.DataType) -> None:
+    """Refuse a time column that is neither number nor date."""
+    if not (dtype.is_numeric() or dtype.is_temporal()):
+        raise DataError(f"time column {column!r} must be a number or a date, got {dtype}: cast it first")
+
+
+def missing_times(column: str) -> pl.Expr:
+    """How many rows have no time: null or NaN."""
+    return pl.col(column).null_count() + pl.col(column).cast(pl.Float64, strict=False).is_nan().sum()
+
+
+def parts_by_time(times: pl.DataFrame, shares: Sequence[float]) -> NDArray[np.int64]:
+    """The part, from 0, of each query, as :func:`split_by_time` says.
+
+    times: a row per query by rising ``time``.
+    """
     counts = _counts(len(times), shares)
     rank = times["time"].rank("min").to_numpy() - 1  # queries earlier than this one
     part = np.searchsorted(np.cumsum(counts)[:-1], rank, side="right")
@@ -74,7 +92,7 @@ def split_by_time(
             f"each of {len(counts)} parts must hold a query, part {empty[0] + 1} would be empty: {len(times)} queries "
             f"have {times['time'].n_unique()} different times: choose other shares or split by query"
         )
-    return _divide(frame, times["qid"], part, len(counts))
+    return part
 
 
 def _divide(frame: pl.DataFrame, queries: pl.Series, part: NDArray[np.int64], parts: int) -> tuple[pl.DataFrame, ...]:
@@ -83,11 +101,17 @@ def _divide(frame: pl.DataFrame, queries: pl.Series, part: NDArray[np.int64], pa
     return tuple(frame.filter(places == number) for number in range(parts))
 
 
-def _counts(queries: int, shares: Sequence[float]) -> NDArray[np.int64]:
-    """Queries of each part: largest remainders, at least one each."""
+def check_shares(shares: Sequence[float]) -> NDArray[np.float64]:
+    """The shares as an array; each must be above 0, and their sum 1."""
     values = np.asarray(shares, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not (values > 0).all() or abs(values.sum() - 1) > 1e-6:
-        raise DataError(f"shares must each be above 0 and sum to 1, got {list(shares)}")
+        raise DataError(f"shares must each be above 0 and sum to 1, got {list(shares)}: mend them, such as 0.8,0.1,0.1")
+    return values
+
+
+def _counts(queries: int, shares: Sequence[float]) -> NDArray[np.int64]:
+    """Queries of each part: largest remainders, at least one each."""
+    values = check_shares(shares)
     if queries < len(values):
         raise DataError(f"{len(values)} parts need at least as many queries, got {queries}: ask for fewer parts")
     ideal = queries * values / values.sum()

@@ -49,6 +49,14 @@ def loss_weights(context: click.Context, option: click.Parameter, text: str | No
     return None if text is None else rates(context, option, text)
 
 
+def shares(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]:
+    """Numbers separated by commas, of parts in their order."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"shares are numbers separated by commas, got {text!r}; try 0.8,0.1,0.1") from error
+
+
 def sizes(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
     """Whole numbers separated by commas."""
     try:

@@ -14,6 +14,7 @@ from simulations.command_line import (
     one_line_errors,
     query_features,
     rates,
+    shares,
     sizes,
 )
 
@@ -117,6 +118,33 @@ def synthetic(out: Path, quiet: bool, **options: Any) -> None:
 
     rows = write_synthetic(out, default_progress(quiet), **options)
     click.echo(f"{rows:,} candidates of {options['queries']:,} queries in {out}")
+
+
+@data.command()
+@click.argument("table", type=_FILE)
+@click.option("--by", type=click.Choice(["query", "time"]), default="query", show_default=True)
+@click.option("--time", help="Column that says when, a number or a date; with --by time.")
+@click.option("--shares", callback=shares, default="0.8,0.1,0.1", show_default=True, help="Of the queries.")
+@click.option("--categorical", callback=column_names, help="For CSV: columns whose whole numbers are ids.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the hash that --by query takes of each id.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
+@one_line_errors
+def split(
+    table: Path, by: str, time: str | None, categorical: tuple[str, ...] | None, out: Path, **options: Any
+) -> None:
+    """TABLE into train.parquet, validation.parquet and test.parquet, whatever its length; queries stay whole.
+
+    \b
+    Examples:
+      slicerank data split clicks.parquet --shares 0.8,0.1,0.1 --out tables
+      slicerank data split clicks.parquet --by time --time when --out tables
+    """
+    from data import split_table
+
+    if (by == "time") != (time is not None):
+        raise click.UsageError(f"--by time goes with --time COLUMN, got --by {by} and time {time!r}; give both or none")
+    for part in split_table(table, out, time=time, categorical=categorical or (), **options):
+        click.echo(f"{part.name:<12}{part.rows:>14,} candidates of {part.queries:,} queries in {part.path}")
 
 
 def _prepared(prepared: Any, out: Path) -> None:
