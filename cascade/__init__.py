@@ -41,6 +41,8 @@ from cascade.plan_cost import StageCosts
 from cascade.planner import evaluate_plan, pareto_frontier, plan
 from cascade.policies import Always, Anytime, DropExcess, LatencyRule, PaperRule, Policy
 from cascade.promise import Held, Promise, PromiseError, promise, promise_holds
+from cascade.promise import Promise, PromiseError, promise
+from cascade.promise_splits import Held, OnFresh, Split, promise_holds
 from cascade.ranking import Evaluation, evaluate
 from cascade.relevance import relevant_pairs
 from cascade.report import system_report
@@ -93,6 +95,7 @@ __all__ = [
     "Mode",
     "OverloadError",
     "PaperRule",
+    "OnFresh",
     "Plan",
     "Planned",
     "PointwiseRule",
@@ -108,6 +111,7 @@ __all__ = [
     "Scored",
     "Scorer",
     "Session",
+    "Split",
     "StageConfig",
     "StageCosts",
     "StageInfo",

@@ -84,7 +84,7 @@ def promise(
 
     Raises PromiseError (a CascadeError) where it can't be promised, saying why, and how many queries it would take.
     """
-    _check(recall, confidence, bound, tune, steps)
+    check_promise(recall, confidence, bound, tune, steps)
     counting = np.flatnonzero(scored.relevant_by_query > 0)
     alpha, delta = 1 - recall, 1 - confidence
     least = queries_needed(np.zeros(1), alpha, delta, bound)
@@ -114,76 +114,15 @@ def promise(
     return Promise(measured, recall, confidence, theorem, p_value, tested, testing, scored.fingerprint())
 
 
-@dataclass(frozen=True)
-class Held:
-    """What came of promises made on many random splits.
-
-    splits: of them. refused: how many gave no promise. held: share of the promises that held: the mean recall
-    on the queries left out was at least the promised one; None when all were refused. recalls, costs: of the
-    cascades chosen, on the queries left out.
-    """
-
-    splits: int
-    refused: int
-    held: float | None
-    recalls: tuple[float, ...]
-    costs: tuple[float, ...]
-
-
-def promise_holds(
-    scored: Scored,
-    costs: StageCosts,
-    recall: float = 0.98,
-    confidence: float = 0.95,
-    *,
-    splits: int = 200,
-    validation: float = 0.5,
-    seed: int = 0,
-    kinds: Kind | Sequence[Kind] = "top_k",
-    final_k: int | None = 10,
-    bound: Bound = "betting",
-    levels: int | None = 8,
-) -> Held:
-    """Make the promise on one part of the queries and see on the rest whether it holds; many times.
-
-    The rest must be large to stand for the distribution: the mean on it has noise of its own, which counts
-    against the promise. validation: share of the queries in the first part, in (0, 1). splits: at least 1. The
-    others: see `promise`; `levels` is low so that 200 splits take minutes.
-
-    Raises CascadeError for bad input, as `promise` does; a refusal is counted instead.
-    """
-    if isinstance(splits, bool) or not isinstance(splits, int) or splits < 1:
-        raise CascadeError(f"splits must be a whole number of at least 1, got {splits!r}; 200 is usual")
-    if not 0 < validation < 1:
-        raise CascadeError(f"validation must be a share of the queries in (0, 1), got {validation!r}; 0.5 is half")
-    counting = np.flatnonzero(scored.relevant_by_query > 0)
-    first = round(validation * len(counting))
-    if not 0 < first < len(counting):
-        raise CascadeError(f"splitting needs at least 2 queries with something relevant, got {len(counting)}; add some")
-    rng = np.random.default_rng(seed)
-    recalls, spent = [], []
-    for split in range(splits):
-        order = rng.permutation(counting)
-        part, rest = scored.take(order[:first]), scored.take(order[first:])
-        try:
-            made = promise(
-                part, costs, recall, confidence, kinds=kinds, final_k=final_k, bound=bound, levels=levels, seed=split
-            )
-        except PromiseError:
-            continue
-        by_query, cost = evaluate_plan(made.plan, rest, costs)
-        recalls.append(float(np.nanmean(by_query)))
-        spent.append(float(cost.mean()))
-    held = float(np.mean(np.array(recalls) >= recall - 1e-12)) if recalls else None
-    return Held(splits, splits - len(recalls), held, tuple(recalls), tuple(spent))
-
-
 def _losses(plan: Plan, scored: Scored, costs: StageCosts) -> NDArray[np.float64]:
     by_query, _ = evaluate_plan(plan, scored, costs)
     return np.clip(1 - by_query, 0.0, 1.0)
 
 
-def _check(recall: float, confidence: float, bound: str, tune: float, steps: int) -> None:
+def check_promise(
+    recall: float, confidence: float, bound: str = "betting", tune: float = 0.5, steps: int = 100
+) -> None:
+    """Refuse, with a CascadeError, what :func:`promise` can't be asked for."""
     for name, value in (("recall", recall), ("confidence", confidence), ("tune", tune)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
             raise CascadeError(f"{name} must be in (0, 1), got {value!r}; certainty can't be promised")

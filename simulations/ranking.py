@@ -34,8 +34,8 @@ from data import PreparedTables
 from simulations.history import training_history
 from simulations.ranking_folds import joined_results, joined_scores, mean_by_seed, mean_over_seeds, of_run
 from simulations.ranking_settings import SYSTEMS, RankingSettings
-from simulations.ranking_systems import Fitter, FoldData, Trained
-from simulations.ranking_tables import ranking_tables
+from simulations.ranking_systems import Fitter, Trained
+from simulations.ranking_tables import fold_data, fold_numbers, ranking_tables
 from simulations.report import Report, check_out, machine, validate_report, versions, write_report
 from simulations.report.figures import MISSING
 from slicing.progress import Progress, open_task
@@ -78,8 +78,8 @@ def simulate_ranking(settings: RankingSettings, command: str, progress: Progress
     rules = _rules(settings)
     runs: dict[str, list[tuple[Trained, CascadeResult, AllScores]]] = {name: [] for name in settings.systems}
     training: list[dict[str, Any]] = []
-    for seed, number in product(_seeds(settings), _folds(settings, tables)):
-        fold = _fold(tables, number)
+    for seed, number in product(_seeds(settings), fold_numbers(settings, tables)):
+        fold = fold_data(tables, number)
         fitter = Fitter(_of_seed(settings, seed), fold, progress)
         place = f"fold {number}" if settings.seeds == 1 else f"seed {seed}, fold {number}"
         for name in settings.systems:
@@ -110,21 +110,6 @@ def _check(settings: RankingSettings) -> None:
             f"keep must hold a share for each stage but the last, {len(settings.ranker.rates) - 1} in all for rates "
             f"{list(settings.ranker.rates)}, got {list(settings.keep)}; pass --keep or --rates"
         )
-
-
-def _folds(settings: RankingSettings, tables: PreparedTables) -> Sequence[int]:
-    every = range(1, len(tables.folds) + 1)
-    chosen = settings.folds or tuple(every)
-    wrong = [number for number in chosen if number not in every]
-    if wrong:
-        raise CascadeError(f"{tables.name} has folds 1 to {len(tables.folds)}, got {wrong[0]}; pass --fold with these")
-    return chosen
-
-
-def _fold(tables: PreparedTables, number: int) -> FoldData:
-    fold, columns = tables.folds[number - 1], tables.meta["columns"]
-    train, validation, test = (tables.open(path).read() for path in (fold.train, fold.validation, fold.test))
-    return FoldData(number, train, validation, test, tuple(columns["numeric"]), tuple(columns["categorical"]))
 
 
 def _rules(settings: RankingSettings) -> list[KeepRule]:
@@ -179,7 +164,7 @@ def _report(
             "candidates": len(first),
             "queries": first["qid"].n_unique(),
             "seeds": list(_seeds(settings)),
-            "folds": list(_folds(settings, tables)),
+            "folds": list(fold_numbers(settings, tables)),
             "made": tables.meta["made"],
         },
         "flops_convention": CONVENTION,

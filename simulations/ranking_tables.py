@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from data import (
     write_prepared,
 )
 from simulations.ranking_settings import RankingSettings
+from simulations.ranking_systems import FoldData
 from simulations.report.environment import versions
 from simulations.run_parts import table_fingerprint
 from slicing.files import atomic_path
@@ -90,3 +92,24 @@ def _fingerprint(originals: Path) -> str:
     for path in sorted(path for path in (originals, *originals.rglob("*")) if path.is_file()):
         digest.update(f"{path.relative_to(originals)}\0{table_fingerprint(path)}\0".encode())
     return digest.hexdigest()
+
+
+def fold_numbers(settings: RankingSettings, tables: PreparedTables) -> Sequence[int]:
+    """The folds to run, from 1.
+
+    Raises:
+        CascadeError: for one that the data set does not have.
+    """
+    every = range(1, len(tables.folds) + 1)
+    chosen = settings.folds or tuple(every)
+    wrong = [number for number in chosen if number not in every]
+    if wrong:
+        raise CascadeError(f"{tables.name} has folds 1 to {len(tables.folds)}, got {wrong[0]}; pass --fold with these")
+    return chosen
+
+
+def fold_data(tables: PreparedTables, number: int) -> FoldData:
+    """The labelled tables of one fold, in memory."""
+    fold, columns = tables.folds[number - 1], tables.meta["columns"]
+    train, validation, test = (tables.open(path).read() for path in (fold.train, fold.validation, fold.test))
+    return FoldData(number, train, validation, test, tuple(columns["numeric"]), tuple(columns["categorical"]))

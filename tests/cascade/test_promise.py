@@ -6,7 +6,8 @@ from cascade.errors import CascadeError
 from cascade.keep import TopK
 from cascade.plan_cost import StageCosts
 from cascade.planner import evaluate_plan
-from cascade.promise import PromiseError, promise, promise_holds
+from cascade.promise import PromiseError, promise
+from cascade.promise_splits import promise_holds
 from cascade.scored import Scored
 
 COSTS = StageCosts((1.0, 4.0, 16.0))
