@@ -54,7 +54,7 @@ class BudgetColumn(RankedRule):
         """A budget must pay for the first stage on every candidate."""
         if column != self.column:
             return super().least(column, originals)
-        return originals * self.costs[0]
+        return np.asarray(originals * self.costs[0], dtype=np.float64)
 
     def counts(self, ranking: Ranking) -> NDArray[np.int64]:
         """How many of each query go on at the largest scale that its budget pays for."""

@@ -19,8 +19,8 @@ def check_columns(rules: Sequence[KeepRule], frame: pl.DataFrame) -> None:
 
     frame: candidates with `qid`. Raises CascadeError naming the column, and the query where there is one.
     """
-    for rule in rules:
-        for name in rule.columns if isinstance(rule, RankedRule) else ():
+    for rule in (rule for rule in rules if isinstance(rule, RankedRule)):
+        for name in rule.columns:
             if name not in frame.columns:
                 near = difflib.get_close_matches(name, frame.columns, n=1)
                 remedy = f"Did you mean {near[0]!r}?" if near else "Add it, or use a fixed cutoff"

@@ -4,6 +4,7 @@ from slicing.budget import rate_for_budget, rate_for_flops
 from slicing.checkpoint import load, save
 from slicing.convert import ConversionWarning, convert
 from slicing.errors import SlicingError
+from slicing.export import save_program, standalone, standalone_ranker
 from slicing.extract import extract
 from slicing.features import FeatureTransform
 from slicing.flops import Cost, cache_bytes, cost, flops, parameter_count
@@ -103,6 +104,9 @@ __all__ = [
     "rate_probabilities",
     "reuse_error",
     "save",
+    "save_program",
+    "standalone",
+    "standalone_ranker",
     "train",
     "width",
     "widths",

@@ -83,6 +83,22 @@ def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapp
             raise SlicingError(f"cannot write {path}: {error}; free some space or name another folder") from error
 
 
+def stored_kind(path: Path | str) -> str:
+    """What :func:`save_tensors` was told that a file is, from its header alone.
+
+    Raises:
+        SlicingError: when there is no such file, or it is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SlicingError(f"no model at {path}: no such file; check the path")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return str((file.metadata() or {}).get("kind", "a safetensors file made elsewhere"))
+    except (SafetensorError, OSError) as error:
+        raise SlicingError(f"{path} is not a readable model ({error}); it is damaged or another file") from error
+
+
 def load_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors, on the CPU, and the metadata that :func:`save_tensors` wrote.
 

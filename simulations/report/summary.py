@@ -31,6 +31,7 @@ PROTOCOLS = {
     "live": (
         "For real",
         "Requests arrive by the clock; the batcher scores them with the networks in a thread of this process.",
+    ),
     "promise": (
         "The promise",
         "A cascade is chosen on one part of the queries so that its recall on fresh ones is promised; the rest shows "

@@ -1,6 +1,6 @@
 """The report on the terminal: the paper's Table 4 layout, then the totals, then where to look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.text import Text
 from simulations.paper import PaperFigures
 from simulations.report import figures, rows, summary
 from simulations.report.drawings import colours
+from simulations.report.read import COLUMNS, side_by_side
 from simulations.report.schema import Protocol, Report
 from simulations.report.schema import Table as Written
 
@@ -49,6 +50,12 @@ def terminal_table(report: Report, console: Console, out: Path | None = None) ->
         for label, file in files:
             line = Text.assemble((f"{label:<9}", "dim"), str(out / file))
             console.print(line, soft_wrap=True)
+
+
+def comparison_tables(reports: Sequence[tuple[str, Report]]) -> Iterator[Table]:
+    """Several reports' systems side by side, a table for each protocol."""
+    for each in side_by_side(reports):
+        yield _further({"title": f"side by side: {each.title}", "text": "", "columns": COLUMNS, "rows": each.rows})
 
 
 def _system(name: str, colour: dict[str, int]) -> Text:

@@ -1,0 +1,88 @@
+"""One rate for deployment: a standalone network of that width alone, and the same as a torch.export program."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slicing.convert import convert
+from slicing.errors import SlicingError
+from slicing.extract import extract
+from slicing.files import atomic_path
+from slicing.network import SlicedNetwork
+from slicing.ranker import Ranker
+
+PROGRAM_FACTS = "slicerank.json"
+"""Name of the extra file in a program that says what it is."""
+
+_EXAMPLES = 4  # candidates traced; their number stays free
+
+
+def standalone(network: SlicedNetwork, rate: float, shapes: Sequence[tuple[int, ...]]) -> SlicedNetwork:
+    """The r-net as a network of one rate, 1.0, in eval mode, which holds no weight of any wider one.
+
+    Of a nested network it computes the zeros above the block diagonal too, as plain layers do: it costs somewhat more
+    multiply-adds than the network at that rate.
+
+    Args:
+        network: any sliced network.
+        rate: one of its rates.
+        shapes: of one candidate in each of its inputs.
+
+    Raises:
+        SlicingError: for a rate it does not have.
+    """
+    given = list(shapes) if len(shapes) > 1 else shapes[0]
+    return convert(extract(network, rate), [1.0], "dense", input_shape=given).eval()
+
+
+def standalone_ranker(ranker: Ranker, rate: float) -> Ranker:
+    """The same of a ranker, with its transform and its vocabularies: what ``run`` and :meth:`Ranker.load` can read.
+
+    Raises:
+        SlicingError: for a rate it does not have.
+    """
+    return replace(ranker, network=standalone(ranker.network, rate, ranker.shapes))
+
+
+def save_program(
+    network: SlicedNetwork, path: Path | str, shapes: Sequence[tuple[int, ...]], facts: Mapping[str, Any]
+) -> None:
+    """Write a network of one rate as a torch.export program (``.pt2``), for any number of candidates.
+
+    ``torch.export.load(path).module()`` takes the network's inputs, int64 for ids, and returns its scores; it needs
+    torch and none of this package.
+
+    Args:
+        network: of one rate, as :func:`standalone` makes it.
+        path: the file; an interrupt leaves the old one or the new one.
+        shapes: of one candidate in each of its inputs.
+        facts: anything JSON can hold, stored in the program as the extra file :data:`PROGRAM_FACTS`.
+
+    Raises:
+        SlicingError: for inputs of another shape than the network takes, or when no file can be written there.
+    """
+    plain = extract(network)
+    dtype = next(plain.parameters()).dtype
+    examples = tuple(
+        torch.zeros(_EXAMPLES, *shape, dtype=dtype if shape else torch.int64) for shape in shapes
+    )  # ids have no dimension but the candidates'
+    try:
+        with torch.no_grad():
+            plain(*examples)
+    except (RuntimeError, TypeError) as error:
+        raise SlicingError(
+            f"the network can't take inputs of the shapes {list(shapes)} ({str(error).splitlines()[0]}); name those "
+            f"that it was trained on"
+        ) from error
+    candidates = torch.export.Dim("candidates", min=1)
+    free = tuple({0: candidates} for _ in examples)
+    program = torch.export.export(plain, examples, dynamic_shapes=free)
+    written = io.BytesIO()  # a file's name would have to end in .pt2, which a temporary one's does not
+    torch.export.save(program, written, extra_files={PROGRAM_FACTS: json.dumps(facts, allow_nan=False)})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(written.getbuffer())
