@@ -256,6 +256,12 @@ def check_space(space: Space, stages: int) -> None:
         for rule in rules:
             if not isinstance(rule, PointwiseRule | RankedRule):
                 raise CascadeError(f"options of stage {stage} must be keep rules such as TopK(10), got {rule!r}")
+            if isinstance(rule, RankedRule) and rule.columns:
+                raise CascadeError(
+                    f"a plan has one cutoff for all queries, an option of stage {stage} reads the column "
+                    f"{rule.columns[0]!r} query by query: {rule!r}; plan with TopK or TopShare, and replace the cutoff "
+                    f"when the cascade runs"
+                )
             if isinstance(space.final, TopK) and isinstance(rule, TopK) and rule.k < space.final.k:
                 raise CascadeError(
                     f"cutoffs must never grow: an option of stage {stage} is k={rule.k}, below the final "

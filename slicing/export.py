@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from slicing.convert import convert
 from slicing.errors import SlicingError
@@ -34,8 +35,9 @@ def standalone(network: SlicedNetwork, rate: float, shapes: Sequence[tuple[int, 
         shapes: of one candidate in each of its inputs.
 
     Raises:
-        SlicingError: for a rate it does not have.
+        SlicingError: for a rate it does not have, or inputs of another shape than it takes.
     """
+    _examples(network, rate, shapes)
     given = list(shapes) if len(shapes) > 1 else shapes[0]
     return convert(extract(network, rate), [1.0], "dense", input_shape=given).eval()
 
@@ -67,18 +69,7 @@ def save_program(
         SlicingError: for inputs of another shape than the network takes, or when no file can be written there.
     """
     plain = extract(network)
-    dtype = next(plain.parameters()).dtype
-    examples = tuple(
-        torch.zeros(_EXAMPLES, *shape, dtype=dtype if shape else torch.int64) for shape in shapes
-    )  # ids have no dimension but the candidates'
-    try:
-        with torch.no_grad():
-            plain(*examples)
-    except (RuntimeError, TypeError) as error:
-        raise SlicingError(
-            f"the network can't take inputs of the shapes {list(shapes)} ({str(error).splitlines()[0]}); name those "
-            f"that it was trained on"
-        ) from error
+    examples = _examples(network, 1.0, shapes)
     candidates = torch.export.Dim("candidates", min=1)
     free = tuple({0: candidates} for _ in examples)
     program = torch.export.export(plain, examples, dynamic_shapes=free)
@@ -86,3 +77,18 @@ def save_program(
     torch.export.save(program, written, extra_files={PROGRAM_FACTS: json.dumps(facts, allow_nan=False)})
     with atomic_path(path) as temporary:
         temporary.write_bytes(written.getbuffer())
+
+
+def _examples(network: SlicedNetwork, rate: float, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+    """Zeros of these shapes, once the network has taken them; ids have no dimension but the candidates'."""
+    dtype = next(network.parameters()).dtype
+    examples = tuple(torch.zeros(_EXAMPLES, *shape, dtype=dtype if shape else torch.int64) for shape in shapes)
+    try:
+        with torch.no_grad():
+            network(*examples, rate=rate)
+    except (RuntimeError, TypeError) as error:
+        raise SlicingError(
+            f"the network can't take inputs of the shapes {list(shapes)} ({str(error).splitlines()[0]}); name those "
+            f"that it was trained on"
+        ) from error
+    return examples

@@ -20,7 +20,7 @@ from cascade.cost import flops_total
 from cascade.cutoffs import Kind
 from cascade.errors import CascadeError
 from cascade.frontier import Archive, Plan
-from cascade.keep import KeepRule, ScoreAtLeast, TopK, TopShare
+from cascade.keep import KeepRule, ScoreAtLeast, TopK, TopKColumn, TopShare
 from cascade.metrics import recall_by_query
 from cascade.pipeline import Cascade
 from cascade.plan_cost import StageCosts
@@ -364,6 +364,10 @@ def test_frame_has_a_row_per_plan() -> None:
         ),
         ({"at_least": 0.5, "options": [[TopK(1)]]}, "options must be one list of rules for each of the 2"),
         ({"at_least": 0.5, "options": [[3], []]}, "options of stage 0 must be keep rules"),
+        (
+            {"at_least": 0.5, "options": [[], [TopKColumn("k", 3)]]},
+            r"an option of stage 1 reads the column 'k' query by query: TopKColumn\(.*; plan with TopK or TopShare",
+        ),
         ({"at_least": 0.5, "options": [[], []], "levels": 3}, "give levels or options, got both"),
     ],
 )

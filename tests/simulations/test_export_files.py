@@ -96,7 +96,8 @@ def test_an_exported_network_of_images_scores_like_the_rate(tmp_path: Path) -> N
     [
         (["nowhere"], "no model at nowhere"),
         (["net.safetensors"], "must be told; pass --image"),
-        (["net.safetensors", "--image", "3,12,12"], "can't take inputs of the shapes [(3, 12, 12)]"),
+        (["net.safetensors", "--image", "3,12,12"], "reads 1 units at this rate got 3; check the input's shape"),
+        (["net.safetensors", "--image", "1,1,1"], "can't take inputs of the shapes [(1, 1, 1)]"),
         (["net.safetensors", "--image", "1,12,12", "--rate", "0.3"], "0.3"),
         (["ids.safetensors", "--image", "1,12,12"], "is a ranker, an image's shape"),
         (["broken.safetensors"], "is not a readable model"),
