@@ -20,7 +20,7 @@ COMMANDS = [line[2:] for block in BLOCKS for line in block.splitlines() if line.
 def test_every_command_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    assert {shlex.split(command)[1] for command in COMMANDS} == {"data", "train", "plan", "run", "evaluate"}
+    assert {shlex.split(command)[1] for command in COMMANDS} == {"data", "train", "plan", "run", "evaluate", "export"}
     for command in COMMANDS:
         words = shlex.split(command)
         assert words[0] == "slicerank"
