@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import click
 
-from simulations import image_commands, promise_command, result_commands, table_commands
+from simulations import data_commands, image_commands, promise_command, result_commands, table_commands
 from simulations.command_line import command_text as _command
 from simulations.command_line import loss_weights as _loss_weights
 from simulations.command_line import one_line_errors as _one_line_errors
@@ -403,7 +403,7 @@ def bench(out: Path, cases: tuple[str, ...], threads: int | None) -> None:
 
 
 simulate.add_command(promise_command.promise)
-for _each in (*table_commands.COMMANDS, *result_commands.COMMANDS):
+for _each in (data_commands.data, *table_commands.COMMANDS, *result_commands.COMMANDS):
     main.add_command(_each)
 for _each in image_commands.COMMANDS:
     simulate.add_command(_each)

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -147,7 +147,7 @@ def _scores(settings: PromiseSettings, tables: PreparedTables, progress: Progres
         fold = fold_data(tables, number)
         trained = Fitter(settings.ranking, fold, progress).fit(SYSTEM)
         everything = score_all(trained.scorer, fold.test)
-        found.append(type(everything)(of_run(everything.frame, str(number)), everything.stages))
+        found.append(replace(everything, frame=of_run(everything.frame, str(number))))
         steps = steps or trained.increments
     joined = joined_scores(found)
     increment = None if steps is None else tuple(map(tuple, steps))
