@@ -1,7 +1,7 @@
 """A cost budget of each query's own, from a column of the table: the cutoffs scaled to what it pays for.
 
 A query of n candidates, whose stages cost c_0, c_1, ... per candidate and whose cutoffs before the last are w_0, w_1,
-..., keeps at scale t the best
+... (none above n), keeps at scale t the best
 
     m_i(t) = min(n, ceil(t w_0), ..., ceil(t w_i))        of stage i, and none at t = 0,
 
@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
 from cascade.keep import KeepAll, KeepRule, RankedRule, Ranking, TopK, TopKColumn, TopShare
-
-_HALVINGS = 100  # of the interval of scales, which leaves less between its ends than lies between any two steps of C
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,10 @@ class BudgetColumn(RankedRule):
                 f"give; run it with Cascade, or without a budget"
             )
         budget, originals = ranking.columns[self.column], ranking.originals
-        planned = np.array([rule.counts(ranking) for rule in self.cutoffs])
-        scale = _largest_scale(planned, originals, self.costs, budget)
-        scale = np.where(budget == 0, 1.0, scale)  # 0 in the column stands for null
-        return _scaled(planned, originals, scale)[self.stage]
+        planned = np.array([np.minimum(rule.counts(ranking), originals) for rule in self.cutoffs])
+        own = _scaled(planned, originals, 1, 1)
+        paid = _largest_paid(planned, originals, self.costs, budget)
+        return np.where(budget == 0, own, paid)[self.stage]  # 0 in the column stands for null
 
 
 def within_budget(rules: Sequence[KeepRule], costs: Sequence[float], column: str) -> list[KeepRule]:
@@ -106,27 +104,34 @@ def _known_before(rule: KeepRule, stage: int) -> RankedRule:
     )
 
 
-def _scaled(planned: NDArray[np.int64], originals: NDArray[np.int64], scale: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(stages, queries) the cutoffs m_i at each query's scale."""
-    counts = np.minimum(np.ceil(planned * scale), originals).astype(np.int64)
+def _scaled(
+    planned: NDArray[np.int64],
+    originals: NDArray[np.int64],
+    over: NDArray[np.int64] | int,
+    under: NDArray[np.int64] | int,
+) -> NDArray[np.int64]:
+    """(stages, queries) the cutoffs m_i at each query's scale, over / under, rounded exactly."""
+    counts = np.minimum(-(-planned * over // under), originals)
     return np.minimum.accumulate(counts, axis=0)
 
 
-def _largest_scale(
+def _largest_paid(
     planned: NDArray[np.int64], originals: NDArray[np.int64], costs: Sequence[float], budget: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """(queries,) the largest scale whose cost is within the budget, by halving the interval where it must lie."""
+) -> NDArray[np.int64]:
+    """(stages, queries) the cutoffs at the largest scale that each query's budget pays for; 0 where none does.
 
-    def pays(scale: NDArray[np.float64]) -> NDArray[np.bool_]:
-        spent = originals * costs[0]
-        for kept, cost in zip(_scaled(planned, originals, scale), costs[1:], strict=True):
-            spent = spent + kept * cost
-        return np.asarray(spent <= budget)
-
-    high = originals / planned.min(axis=0)  # nothing is cut
-    low = np.where(pays(high), high, 0.0)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        enough = pays(middle)
-        low, high = np.where(enough, middle, low), np.where(enough, high, middle)
-    return low
+    C changes only where some t w_i passes a whole number, so that scale is j / w_i for one of the stages and a j from 1
+    to n. For each stage the largest such j is found by halving; no cutoff falls as the scale grows, so that of the
+    stages' findings the largest scale's are the largest throughout.
+    """
+    best = np.zeros_like(planned)
+    for under in planned:
+        low, high = np.zeros_like(originals), originals.copy()  # j = 0 pays: nothing goes on
+        while (low < high).any():
+            middle = (low + high + 1) // 2
+            kept = _scaled(planned, originals, middle, under)
+            spent = originals * costs[0] + sum(count * cost for count, cost in zip(kept, costs[1:], strict=True))
+            pays = spent <= budget
+            low, high = np.where(pays, middle, low), np.where(pays, high, middle - 1)
+        best = np.maximum(best, _scaled(planned, originals, low, under))
+    return best

@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cascade.budget import BudgetColumn, within_budget
@@ -23,6 +23,8 @@ Make = Callable[[Sequence[str]], CallableScorer]
 
 def reference(cutoffs: Sequence[int], n: int, costs: Sequence[int], budget: int) -> list[int]:
     """The cutoffs at the largest scale that pays, among all the scales at which one of them takes another value."""
+
+    cutoffs = [min(cutoff, n) for cutoff in cutoffs]
 
     def at(scale: Fraction) -> list[int]:
         counts, before = [], n
@@ -51,8 +53,9 @@ def problems(draw: st.DrawFn) -> tuple[list[int], list[int], list[tuple[int, int
     return cutoffs, costs, queries
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(problems())
+@example(([30, 6, 1], [1, 5, 1, 1], [(30, 63)]))  # two cutoffs step at the same scale, which no float hits
 def test_the_scale_is_the_largest_that_the_budget_pays_for(
     problem: tuple[list[int], list[int], list[tuple[int, int]]],
 ) -> None:
