@@ -96,11 +96,8 @@ def simulate_promise(settings: PromiseSettings, command: str, progress: Progress
     """
     out = settings.ranking.out
     check_out(out)
-    tables = (
-        _population(settings.ranking)
-        if settings.ranking.data == "synthetic"
-        else ranking_tables(settings.ranking, progress)
-    )
+    made_up = settings.ranking.data == "synthetic"
+    tables = _population(settings.ranking) if made_up else ranking_tables(settings.ranking, progress)
     scores = _scores(settings, tables, progress)
     with open_task(progress, "promises", settings.splits, "splits") as task:
         held = promise_holds(
