@@ -1,7 +1,7 @@
 """`slicerank run`: a cascade file over a candidate table of any length, in bounded memory."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -45,7 +45,8 @@ class RunRequest:
         out: .parquet, or .trec or .run for a TREC run.
         columns: stage's rate -> integer column of the table whose value in a query replaces the stage's top k there.
         budget: integer column of the table, the most multiply-adds that a query may cost; the cutoffs before the last
-            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query.
+            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query. A model with query
+            features is charged each stage from scratch, which is more than it spends.
         resume: go on from the parts that an interrupted run left beside `out`.
         rows: of the table held at a time (whole queries), at least 1; a part of the output each.
     """
@@ -167,8 +168,18 @@ def cascade_of(
     rules = [_overridden(stage.rule, columns.get(stage.rate)) for stage in config.stages]
     stages = [ranker.rates.index(rate) for rate in config.rates]
     if budget is not None:
-        rules = within_budget(rules, flop_costs(ranker).path(stages), budget)
+        rules = within_budget(rules, _prices(ranker, stages), budget)
     return Cascade(SubsetScorer(RankerScorer(ranker, reuse_of(ranker)), stages), rules)
+
+
+def _prices(ranker: Ranker, stages: Sequence[int]) -> tuple[float, ...]:
+    """The most multiply-adds that a stage can spend on a candidate that reaches it.
+
+    With features that are constant within a query a session decides by the queries at hand whether a step recomputes,
+    so each stage is then charged from scratch, and every candidate with its query's part.
+    """
+    costs = flop_costs(ranker)
+    return tuple(costs.scratch[stage] for stage in stages) if ranker.query else costs.path(stages)
 
 
 def columns_read(rules: tuple[KeepRule, ...]) -> tuple[str, ...]:

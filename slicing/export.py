@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,13 @@ from torch import Tensor
 from slicing.convert import convert
 from slicing.errors import SlicingError
 from slicing.extract import extract
+from slicing.features import FeatureTransform
 from slicing.files import atomic_path
+from slicing.models.ranker import input_shapes
 from slicing.network import SlicedNetwork
 from slicing.ranker import Ranker
+from slicing.rates import rate_index
+from slicing.tiers import Tier
 
 PROGRAM_FACTS = "slicerank.json"
 """Name of the extra file in a program that says what it is."""
@@ -32,23 +36,46 @@ def standalone(network: SlicedNetwork, rate: float, shapes: Sequence[tuple[int, 
     Args:
         network: any sliced network.
         rate: one of its rates.
-        shapes: of one candidate in each of its inputs.
+        shapes: of one candidate in each of the inputs that the rate reads.
 
     Raises:
         SlicingError: for a rate it does not have, or inputs of another shape than it takes.
     """
     _examples(network, rate, shapes)
     given = list(shapes) if len(shapes) > 1 else shapes[0]
-    return convert(extract(network, rate), [1.0], "dense", input_shape=given).eval()
+    query = [name for name in network.spec.query_inputs if name in _read(network, rate)]
+    return convert(extract(network, rate), [1.0], "dense", input_shape=given, query_inputs=query).eval()
 
 
 def standalone_ranker(ranker: Ranker, rate: float) -> Ranker:
-    """The same of a ranker, with its transform and its vocabularies: what ``run`` and :meth:`Ranker.load` can read.
+    """The same of a ranker: the columns that the rate reads, with their transform and vocabularies.
+
+    ``run`` and :meth:`Ranker.load` can read it like any other.
 
     Raises:
-        SlicingError: for a rate it does not have.
+        SlicingError: for a rate it does not have, or one that reads the features of several tiers: those are inputs of
+            their own, which a ranker of one rate has no use for.
     """
-    return replace(ranker, network=standalone(ranker.network, rate, ranker.shapes))
+    to = rate_index(ranker.rates, rate)
+    read = [(place, source) for place, source in enumerate(ranker.sources) if source.first <= to]
+    sides = [source.of_query for _, source in read if not source.categorical]
+    if len(set(sides)) < len(sides):
+        raise SlicingError(
+            f"rate {rate:g} reads features of several tiers, which a ranker of one rate can't keep apart; export a "
+            f"narrower rate, or train without --tiers"
+        )
+    names = ranker.columns_at(rate)
+    numeric = {name: width for name, width in ranker.numeric.items() if name in names}
+    vocabularies = {name: known for name, known in ranker.vocabularies.items() if name in names}
+    widths = [ranker.transforms[place].width for place, source in read if not source.categorical]
+    return Ranker(
+        standalone(ranker.network, rate, input_shapes(widths, len(vocabularies))),
+        _of_columns(ranker, numeric),
+        numeric,
+        vocabularies,
+        tuple(Tier(1.0, tier.columns, tier.cost) for tier in ranker.tiers if rate_index(ranker.rates, tier.rate) <= to),
+        tuple(name for name in ranker.query if name in names),
+    )
 
 
 def save_program(
@@ -81,14 +108,29 @@ def save_program(
 
 def _examples(network: SlicedNetwork, rate: float, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
     """Zeros of these shapes, once the network has taken them; ids have no dimension but the candidates'."""
-    dtype = next(network.parameters()).dtype
+    read, dtype = _read(network, rate), next(network.parameters()).dtype
     examples = tuple(torch.zeros(_EXAMPLES, *shape, dtype=dtype if shape else torch.int64) for shape in shapes)
     try:
         with torch.no_grad():
-            network(*examples, rate=rate)
+            given = iter(examples)
+            network(*(next(given) if name in read else None for name in network.spec.inputs), rate=rate)
     except (RuntimeError, TypeError) as error:
         raise SlicingError(
             f"the network can't take inputs of the shapes {list(shapes)} ({str(error).splitlines()[0]}); name those "
             f"that it was trained on"
         ) from error
     return examples
+
+
+def _read(network: SlicedNetwork, rate: float) -> list[str]:
+    """The inputs that a rate reads."""
+    to = rate_index(network.rates, rate)
+    return [name for name in network.spec.inputs if network.inputs.first[name] <= to]
+
+
+def _of_columns(ranker: Ranker, numeric: Mapping[str, int]) -> FeatureTransform | None:
+    """The transform of some of a ranker's numeric columns."""
+    if ranker.transform is None or not numeric:
+        return None
+    starts = dict(zip(ranker.numeric, accumulate(ranker.numeric.values(), initial=0), strict=False))
+    return ranker.transform.part([starts[name] + i for name, width in numeric.items() for i in range(width)])

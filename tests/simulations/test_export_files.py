@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 import cli
+from data import synthetic, write_candidates
 from slicing import FeatureTransform, Ranker, SlicedNetwork, Vocabulary, convert, load, save
 from slicing.models import small_cnn
 from slicing.models.ranker import input_shapes, ranker_module
@@ -30,9 +31,9 @@ def with_ids(tmp_path: Path) -> Path:
     features[3, 1] = np.nan
     transform = FeatureTransform.fit(features, names=["a", "b"])
     words = Vocabulary.fit(np.array(["x", "y", "z"]))
-    module = ranker_module(transform.width, [words.rows], embedding=8, hidden=(16, 16))
+    module = ranker_module([transform.width], [words.rows], embedding=8, hidden=(16, 16))
     rates = (0.25, 0.5, 1.0)
-    spec = convert(module, rates, "dense", input_shape=input_shapes(transform.width, 1)).spec
+    spec = convert(module, rates, "dense", input_shape=input_shapes([transform.width], 1)).spec
     torch.manual_seed(0)
     network = SlicedNetwork(spec, rates, "nested").eval()
     Ranker(network, transform, {"a": 1, "b": 1}, {"word": words}).save(tmp_path / "ids.safetensors")
@@ -89,6 +90,33 @@ def test_an_exported_network_of_images_scores_like_the_rate(tmp_path: Path) -> N
     assert torch.allclose(load(tmp_path / "out" / "model.safetensors")(images), expected, atol=1e-5)
     program = torch.export.load(tmp_path / "out" / "model.pt2").module()
     assert torch.allclose(program(images), expected, atol=1e-5)
+
+
+TIERS = '[[tier]]\nrate = 1.0\ncost = 3\nfeatures = ["f4"]\n'
+
+
+def test_tiers_and_query_features(tmp_path: Path) -> None:
+    frame = synthetic(20, 10, 4).drop("ideal").with_columns(context=pl.col("qid").sin())
+    write_candidates(frame, tmp_path / "train.parquet")
+    (tmp_path / "tiers.toml").write_text(TIERS)
+    words = ["--tiers", "tiers.toml", "--query-features", "context", "--rates", "0.5,1.0", "--hidden", "16,16"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        command = ["train", "train.parquet", *words, "--epochs", "1", "--quiet", "--out", "model"]
+        trained = CliRunner().invoke(cli.main, command)
+    assert trained.exit_code == 0, trained.output
+    whole = Ranker.load(tmp_path / "model" / "model.safetensors")
+    export(tmp_path / "model", "--rate", 0.5, "--out", tmp_path / "half")
+    half = Ranker.load(tmp_path / "half" / "model.safetensors")
+    assert set(half.columns) == {"f1", "f2", "f3", "context"}
+    assert half.query == ("context",)
+    columns = {name: frame[name].to_numpy() for name in whole.columns}
+    assert np.allclose(half.scores(columns)[0], whole.scores(columns)[0], atol=1e-6)
+    program = torch.export.load(tmp_path / "half" / "model.pt2").module()
+    assert np.allclose(program(*half.inputs(columns)).detach()[:, 0], whole.scores(columns)[0], atol=1e-6)
+    refused = CliRunner().invoke(cli.main, ["export", str(tmp_path / "model"), "--out", str(tmp_path / "all")])
+    assert refused.exit_code == 2
+    assert "rate 1 reads features of several tiers" in refused.output
 
 
 @pytest.mark.parametrize(

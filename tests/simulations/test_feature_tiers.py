@@ -12,6 +12,7 @@ import cli
 from cascade import Cascade, CascadeError, TopK
 from data import synthetic, write_candidates
 from simulations.ranker_costs import fetching_costs, flop_costs
+from simulations.ranker_run import RunRequest, run_cascade
 from simulations.tables import RankerScorer
 from simulations.tiers_file import read_tiers
 from slicing import Ranker, SlicingError, Tier
@@ -173,3 +174,17 @@ def test_a_file_that_holds_no_tiers_is_refused(tmp_path: Path, text: str, messag
 def test_a_cost_that_is_left_out_is_none(tmp_path: Path) -> None:
     (tmp_path / "t.toml").write_text("[[tier]]\nrate = 1\nfeatures = ['a']", encoding="utf-8")
     assert read_tiers(tmp_path / "t.toml") == (Tier(1.0, ("a",), 0.0),)
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2_000, 5_000, 20_000])
+def test_a_query_never_costs_more_than_its_budget(folder: Path, model: Path, spare: int) -> None:
+    (folder / "c.toml").write_text(
+        'schema = 1\nmodel = "model/model.safetensors"\n'
+        + "".join(f'[[stages]]\nrate = {r}\nkeep = "top_k"\nvalue = {k}\n' for r, k in ((0.25, 6), (0.5, 4), (1.0, 3)))
+    )
+    budget = 10 * Ranker.load(model / "model.safetensors").flops(0.25) + spare
+    write_candidates(labelled(1, 50).with_columns(budget=pl.lit(budget)), folder / "one.parquet")
+    request = RunRequest(folder / "c.toml", folder / "one.parquet", folder / "r.parquet", budget="budget")
+    report = run_cascade(request)
+    assert sum(stage.flops for stage in report.stages) <= budget
+    assert (report.stages[-1].candidates_out > 0) == (spare >= 2_000)
