@@ -45,8 +45,8 @@ class RunRequest:
         out: .parquet, or .trec or .run for a TREC run.
         columns: stage's rate -> integer column of the table whose value in a query replaces the stage's top k there.
         budget: integer column of the table, the most multiply-adds that a query may cost; the cutoffs before the last
-            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query. A model with query
-            features is charged each stage from scratch, which is more than it spends.
+            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query. A model with
+            query features is charged each stage from scratch, which is more than it spends.
         resume: go on from the parts that an interrupted run left beside `out`.
         rows: of the table held at a time (whole queries), at least 1; a part of the output each.
     """
