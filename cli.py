@@ -402,10 +402,9 @@ def bench(out: Path, cases: tuple[str, ...], threads: int | None) -> None:
     run(out, cases, threads)
 
 
-simulate.add_command(promise_command.promise)
 for _each in (data_commands.data, *table_commands.COMMANDS, *result_commands.COMMANDS):
     main.add_command(_each)
-for _each in image_commands.COMMANDS:
+for _each in (promise_command.promise, *image_commands.COMMANDS):
     simulate.add_command(_each)
 
 
