@@ -40,7 +40,6 @@ from cascade.pipeline import Cascade, CascadeResult, Progress, StageRun
 from cascade.plan_cost import StageCosts
 from cascade.planner import evaluate_plan, pareto_frontier, plan
 from cascade.policies import Always, Anytime, DropExcess, LatencyRule, PaperRule, Policy
-from cascade.promise import Held, Promise, PromiseError, promise, promise_holds
 from cascade.promise import Promise, PromiseError, promise
 from cascade.promise_splits import Held, OnFresh, Split, promise_holds
 from cascade.ranking import Evaluation, evaluate
@@ -93,9 +92,9 @@ __all__ = [
     "LatencyTable",
     "Measure",
     "Mode",
+    "OnFresh",
     "OverloadError",
     "PaperRule",
-    "OnFresh",
     "Plan",
     "Planned",
     "PointwiseRule",
