@@ -70,17 +70,17 @@ def simulate() -> None:
 @click.option(
     "--connectivity",
     multiple=True,
-    type=click.Choice(["nested", "dense"]),
     default=["nested"],
     show_default=True,
-    help="Connectivity of the sliced network; give it twice to compare both.",
+    help="nested, dense, or mixed@RATE+RATE: nested, with everything recomputed at these rates; by layer with "
+    ",LAYER=RULE, such as nested,0=trunk. Repeatable, to compare.",
 )
 @click.option(
     "--scheme",
     type=click.Choice(["auto", "joint", "sampled", "sandwich"]),
     default="auto",
     show_default=True,
-    help="How a sliced network is trained; auto is joint for nested, sampled (the paper's) for dense.",
+    help="How a sliced network is trained; auto is sampled (the paper's) for dense, else joint.",
 )
 @click.option(
     "--distribution",
@@ -140,7 +140,7 @@ Examples:
     "systems",
     multiple=True,
     type=click.Choice(
-        ["separate", "dense-sampled", "dense-sandwich", "nested-plain", "nested", "nested-even", "nested-wide"]
+        ["separate", "dense-sampled", "dense-sandwich", "nested-plain", "nested", "nested-even", "nested-wide", "mixed"]
     ),
     help="Run this system only; repeatable [default: all].",
 )

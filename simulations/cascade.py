@@ -33,6 +33,7 @@ from simulations.report import Report, check_out, machine, validate_report, vers
 from simulations.scorers import Images, SeparateScorer, SlicedScorer
 from simulations.settings import CascadeSettings
 from slicing import (
+    Connectivity,
     SlicedNetwork,
     TrainConfig,
     TrainResult,
@@ -42,6 +43,7 @@ from slicing import (
     reuse_error,
     save,
 )
+from slicing.incremental import Reuse
 from slicing.progress import Progress, open_task
 
 CONVENTION = "one multiply-add = 1; convolutions and dense layers"
@@ -75,7 +77,8 @@ def simulate_cascade(settings: CascadeSettings, command: str, progress: Progress
     check_out(settings.out)
     config = train_config(settings)
     data = load_data(settings, progress)
-    sliced = {f"sliced-{kind}": sliced_network(settings, data, kind) for kind in settings.connectivity}
+    kinds = [Connectivity(text) for text in settings.connectivity]
+    sliced = {f"sliced-{kind}": sliced_network(settings, data, kind) for kind in kinds}
     networks: dict[str, nn.Module] = dict(sliced)
     for rate in settings.rates:
         networks[f"separate-{rate:g}"] = separate_network(settings, data, rate)
@@ -145,9 +148,9 @@ def _folder(settings: CascadeSettings, name: str) -> Path:
 def _systems(settings: CascadeSettings, data: ImageData, networks: dict[str, nn.Module]) -> list[System]:
     images = Images(data.test, data.mean, data.std, settings.device)
     systems = []
-    for network in networks.values():
+    for name, network in networks.items():
         if isinstance(network, SlicedNetwork):
-            systems += sliced_systems(f"sliced-{network.connectivity}", network, images)
+            systems += sliced_systems(name, network, images)
     plain = [networks[f"separate-{rate:g}"] for rate in settings.rates]
     return [*systems, separate_system(settings, data, plain, images)]
 
@@ -160,14 +163,14 @@ def sliced_systems(name: str, network: SlicedNetwork, images: Images) -> list[Sy
         network: in eval mode.
         images: what to score.
     """
-    held = {"cache_bytes": [cache_bytes(network, images.shape, rate) for rate in network.rates]}
-    if network.connectivity == "nested":
-        return [System(name, SlicedScorer(network, images), held)]
+    if network.connectivity != "dense":
+        return [System(name, SlicedScorer(network, images), _held(network, images, "auto"))]
     sample = replace(images, split=images.split.take(torch.arange(min(len(images.split), REUSE_SAMPLE))))
     everything = sample.of(pl.DataFrame({"docid": np.arange(len(sample.split))}))
     error = {"reuse_error": reuse_error(network, everything)}
     recomputed = {"note": "every stage recomputed"}
     reused = {"note": "reuse as in section 3.4, an approximation: its score error is in reuse_error"}
+    held = _held(network, images, "always")
     return [
         System(name, SlicedScorer(network, images, "never"), recomputed),
         System(f"{name}-reuse", SlicedScorer(network, images, "always"), {**held, **error, **reused}),
@@ -181,6 +184,10 @@ def separate_system(
     infos = _separate_infos(settings, data, images.shape)
     chunk = 32 if len(images.shape) == 3 and max(images.shape[1:]) > 16 else 256
     return System("separate", SeparateScorer(networks, infos, images, chunk), {})
+
+
+def _held(network: SlicedNetwork, images: Images, reuse: Reuse) -> dict[str, Any]:
+    return {"cache_bytes": [cache_bytes(network, images.shape, rate, reuse) for rate in network.rates]}
 
 
 def _separate_infos(settings: CascadeSettings, data: ImageData, shape: Sequence[int]) -> list[StageInfo]:

@@ -16,7 +16,6 @@ from simulations.report import check_out, machine, validate_report, versions, wr
 from simulations.report.schema import Report
 from simulations.settings import CascadeSettings
 from slicing import (
-    Connectivity,
     Scheme,
     SlicedNetwork,
     SlicingError,
@@ -140,7 +139,7 @@ class Workbench:
         build = vgg13 if self.sizes.chain == "vgg13" else small_cnn
         return build(len(self.data.classes), self.sizes.width, GROUPS, self.shape[0])
 
-    def sliced(self, plain: nn.Module, rates: Sequence[float], connectivity: Connectivity = "dense") -> SlicedNetwork:
+    def sliced(self, plain: nn.Module, rates: Sequence[float], connectivity: str = "dense") -> SlicedNetwork:
         """A sliced network of this architecture, with fresh weights drawn from the seed."""
         network = SlicedNetwork(convert(plain, rates, "dense").spec, rates, connectivity)
         torch.manual_seed(self.settings.seed)

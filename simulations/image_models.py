@@ -5,7 +5,7 @@ from torch import nn
 
 from data import ImageData
 from simulations.settings import CascadeSettings
-from slicing import Connectivity, SlicedNetwork, SlicingError, convert, extract
+from slicing import SlicedNetwork, SlicingError, convert, extract
 from slicing.models import mlp, resnet, small_cnn, vgg13, vgg16, wide_resnet
 
 SMALLEST_VGG_IMAGE = 32
@@ -42,7 +42,7 @@ def template(settings: CascadeSettings, data: ImageData) -> nn.Module:
     return vgg13(classes, factor, in_channels=channels)
 
 
-def sliced_network(settings: CascadeSettings, data: ImageData, connectivity: Connectivity) -> SlicedNetwork:
+def sliced_network(settings: CascadeSettings, data: ImageData, connectivity: str) -> SlicedNetwork:
     """A sliced network with fresh weights drawn from the seed."""
     torch.manual_seed(settings.seed)
     plain = convert(template(settings, data), settings.rates, "dense")

@@ -91,9 +91,9 @@ class Trainer:
             return Plain()
         name = self.settings.scheme
         if name == "auto":
-            name = "joint" if network.connectivity == "nested" else "sampled"
+            name = "sampled" if network.connectivity == "dense" else "joint"
         if name == "joint":
-            own = self.settings.own if network.connectivity == "nested" else 0.0
+            own = 0.0 if network.connectivity.recomputes else self.settings.own
             return Joint(self.settings.weights, self.settings.distill, own=own)
         if name == "sandwich":
             return Sandwich()

@@ -14,7 +14,6 @@ from data import TextData, contiguous_batches
 from simulations.language_settings import LanguageSettings
 from slicing import (
     Carried,
-    Connectivity,
     ConversionWarning,
     Scheme,
     SlicedLSTM,
@@ -33,7 +32,7 @@ EVALUATION_STREAMS, EVALUATION_STEPS = 10, 70
 
 
 def language_network(
-    settings: LanguageSettings, words: int, rates: Sequence[float], connectivity: Connectivity, units: int | None = None
+    settings: LanguageSettings, words: int, rates: Sequence[float], connectivity: str, units: int | None = None
 ) -> SlicedNetwork:
     """A sliced language model with fresh weights drawn from the seed.
 
@@ -41,7 +40,7 @@ def language_network(
         settings: give the sizes.
         words: in the vocabulary.
         rates: rising to 1.0.
-        connectivity: ``nested`` or ``dense``.
+        connectivity: see :class:`slicing.Connectivity`.
         units: of each LSTM layer; None is the scale's.
     """
     scale = settings.scale

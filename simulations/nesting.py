@@ -45,7 +45,16 @@ from slicing import SlicedNetwork, TrainResult, cost
 from slicing.files import atomic_path
 from slicing.progress import Progress, open_task
 
-SYSTEMS = ("separate", "dense-sampled", "dense-sandwich", "nested-plain", "nested", "nested-even", "nested-wide")
+SYSTEMS = (
+    "separate",
+    "dense-sampled",
+    "dense-sandwich",
+    "nested-plain",
+    "nested",
+    "nested-even",
+    "nested-wide",
+    "mixed",
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,8 @@ def system_settings(name: str, base: CascadeSettings, widen: float) -> CascadeSe
     nested = replace(base, connectivity=("nested",), scheme="joint")
     if name == "nested-plain":
         return replace(nested, distill=0.0, own=0.0, lateral=1.0)
+    if name == "mixed":  # the last rate recomputed, every unit reading every other
+        return replace(nested, connectivity=(f"mixed@{base.rates[-1]:g}",))
     if name == "nested-even":
         return replace(nested, weights=(1.0,) * len(base.rates))
     return replace(nested, width=base.width * widen) if name == "nested-wide" else nested

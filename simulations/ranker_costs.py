@@ -11,27 +11,23 @@ from torch import Tensor
 from cascade import CascadeError, StageCosts
 from simulations.tables import RankerScorer
 from slicing import IncrementalScorer, Ranker
-from slicing.incremental import Reuse
 from slicing.progress import Progress, open_task
 
 SAMPLE_ROWS = 16_384
 """Candidates on which milliseconds are measured, or fewer where there are fewer."""
 
 
-def reuse_of(ranker: Ranker) -> Reuse:
-    """Nested rankers reuse where that is the cheaper way; a dense one would only approximate, so it recomputes."""
-    return "auto" if ranker.network.connectivity == "nested" else "never"
-
-
 def flop_costs(ranker: Ranker, per_query: float = 1.0) -> StageCosts:
     """Multiply-adds per candidate, as a run spends them: asked of a session, which knows when it recomputes.
+
+    So a step to where a segment begins costs a whole pass but for what outlasts the segment, such as a trunk.
 
     per_query: mean candidates a query, over which what runs once per query is shared out, at every stage alike.
     """
     count = max(1, round(per_query))
     inputs = _nothing(ranker, count)
     queries = torch.zeros(count, dtype=torch.int64) if ranker.query else None
-    scorer = IncrementalScorer(ranker.network, reuse=reuse_of(ranker))
+    scorer = IncrementalScorer(ranker.network)
     rates = ranker.rates
 
     def spent(*path: float) -> float:
@@ -71,7 +67,7 @@ def measured_costs(
     if len(frame) < 2:
         raise CascadeError(f"measuring needs at least 2 candidates, got {len(frame)}; give a larger table")
     sample = frame.head(SAMPLE_ROWS)
-    scorer = RankerScorer(ranker, reuse_of(ranker))
+    scorer = RankerScorer(ranker)
     half = np.arange(0, len(sample), 2)
     rates = ranker.rates
     stages = range(len(rates))

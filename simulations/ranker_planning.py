@@ -36,7 +36,7 @@ from cascade.cutoffs import Kind
 from cascade.plan_search import final_rule
 from data import CandidateTable, DataError
 from simulations.frontier_chart import frontier_png
-from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, measured_costs, reuse_of
+from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, measured_costs
 from simulations.ranker_files import load_ranker, model_file, open_for
 from simulations.tables import RankerScorer
 from slicing import Ranker
@@ -208,7 +208,7 @@ def score_table(
     ranker: Ranker, table: CandidateTable, relevant: float = 1.0, progress: Progress | None = None
 ) -> Scored:
     """Every rate's score for every candidate; the features are held a batch at a time."""
-    scorer = RankerScorer(ranker, reuse_of(ranker))
+    scorer = RankerScorer(ranker)
     parts = []
     with open_task(progress, "scoring", table.rows, "candidates") as task:
         for frame in table.batches():

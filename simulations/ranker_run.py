@@ -27,7 +27,7 @@ from cascade.keep import check_cutoffs
 from cascade.pipeline import DEFAULT_BATCH
 from data import CandidateTable, DataError, write_run
 from data.candidates import BATCH_ROWS
-from simulations.ranker_costs import flop_costs, reuse_of
+from simulations.ranker_costs import flop_costs
 from simulations.ranker_files import TREC_SUFFIXES, load_ranker, open_for
 from simulations.run_parts import Parts, file_fingerprint, table_fingerprint
 from simulations.tables import RankerScorer
@@ -169,7 +169,7 @@ def cascade_of(
     stages = [ranker.rates.index(rate) for rate in config.rates]
     if budget is not None:
         rules = within_budget(rules, _prices(ranker, stages), budget)
-    return Cascade(SubsetScorer(RankerScorer(ranker, reuse_of(ranker)), stages), rules)
+    return Cascade(SubsetScorer(RankerScorer(ranker), stages), rules)
 
 
 def _prices(ranker: Ranker, stages: Sequence[int]) -> tuple[float, ...]:

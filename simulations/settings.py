@@ -38,8 +38,9 @@ class CascadeSettings:
         model: the architecture; None is the data set's default.
         width: factor on the architecture's units.
         rates: the stages' slice rates, rising to 1.0.
-        connectivity: of the sliced networks to train, one system each; dense gives a second one with reuse.
-        scheme: how a sliced network is trained; ``auto`` is joint when nested, sampled when dense.
+        connectivity: of the sliced networks to train, each as :class:`slicing.Connectivity` reads it, one system each;
+            dense gives a second one with reuse.
+        scheme: how a sliced network is trained; ``auto`` is sampled when dense, else joint.
         distribution: of the sampled rates, ``normal`` or ``uniform`` (Equation 10).
         weights: of the rates' losses, narrowest first (joint); None is :class:`slicing.Joint`'s own choice.
         distill: share of the narrower rates' loss that is distilled from the widest, in [0, 1] (joint).
@@ -59,7 +60,7 @@ class CascadeSettings:
     model: Model | None = None
     width: float = 1.0
     rates: tuple[float, ...] = tuple(RATES)
-    connectivity: tuple[Literal["nested", "dense"], ...] = ("nested",)
+    connectivity: tuple[str, ...] = ("nested",)
     scheme: SchemeName = "auto"
     distribution: Literal["normal", "uniform"] = "normal"
     weights: tuple[float, ...] | None = None

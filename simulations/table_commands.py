@@ -37,7 +37,12 @@ _FILE = click.Path(path_type=Path)
 @click.option("--rates", callback=rates, default="0.125,0.25,0.5,1.0", show_default=True, help="Slice rates.")
 @click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
 @click.option("--embedding", type=int, default=16, show_default=True, help="Columns of an id's embedding.")
-@click.option("--connectivity", type=click.Choice(["nested", "dense"]), default="nested", show_default=True)
+@click.option(
+    "--connectivity",
+    default="nested",
+    show_default=True,
+    help="nested, dense, or mixed@RATE+RATE: nested, with everything recomputed at these rates.",
+)
 @click.option(
     "--transform",
     type=click.Choice(["quantile", "normal", "standard"]),

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from cascade import CascadeError, StageInfo, StageScores
 from slicing import IncrementalScorer, Ranker, RankerSession, parameter_count
-from slicing.incremental import Reuse
 
 
 def columns_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
@@ -51,14 +50,13 @@ class RankerScorer:
 
     Args:
         ranker: in eval mode.
-        reuse: as in :class:`slicing.IncrementalScorer`.
     """
 
-    def __init__(self, ranker: Ranker, reuse: Reuse = "auto") -> None:
+    def __init__(self, ranker: Ranker) -> None:
         self.stages = stage_infos(ranker)
         self.params_held = self.stages[-1].params
         self._ranker = ranker
-        self._scorer = IncrementalScorer(ranker.network, reuse=reuse)
+        self._scorer = IncrementalScorer(ranker.network)
 
     def start(self, candidates: pl.DataFrame) -> "_RankerSession":
         """A session over the candidates' columns."""

@@ -2,6 +2,8 @@
 
 from slicing.budget import rate_for_budget, rate_for_flops
 from slicing.checkpoint import load, save
+from slicing.connectivity import Connectivity
+from slicing.conv import SlicedConv2d, SlicedGroupedConv2d
 from slicing.convert import ConversionWarning, convert
 from slicing.errors import SlicingError
 from slicing.export import save_program, standalone, standalone_ranker
@@ -9,16 +11,9 @@ from slicing.extract import extract
 from slicing.features import FeatureTransform
 from slicing.flops import Cost, cache_bytes, cost, flops, parameter_count
 from slicing.incremental import IncrementalScorer, Session, reuse_error
-from slicing.layers import (
-    Connectivity,
-    SlicedConcat,
-    SlicedConv2d,
-    SlicedEmbedding,
-    SlicedGroupedConv2d,
-    SlicedGroupNorm,
-    SlicedLinear,
-)
+from slicing.layers import SlicedConcat, SlicedEmbedding, SlicedGroupNorm
 from slicing.layout import Layout
+from slicing.linear import SlicedLinear
 from slicing.losses import Criterion, CrossEntropy, Distillation
 from slicing.ndcg import ndcg
 from slicing.network import SlicedNetwork

@@ -1,6 +1,7 @@
 """What an incremental pass remembers of a chunk of candidates: like a decoder's key-value cache, along the width.
 
-Kept are the input prefix of each layer that mixes units, and each additive head's running sum. Choosing survivors
+Kept are the input prefix of each layer that mixes units, what is computed once for all rates, and each additive head's
+running sum, each as long as a later step takes it over. Choosing survivors
 copies the prefixes and nothing else.
 """
 
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 
 from slicing.inputs import Queries
-from slicing.layers import Mixing, Packed
-from slicing.layout import Layout
 from slicing.memory import Memory, Space
+from slicing.mixing import Mixing, Packed
+from slicing.reuse import Reuse
 
 if TYPE_CHECKING:
     from slicing.network import SlicedNetwork
@@ -102,6 +103,7 @@ class Chunk:
             that is not there yet.
         queries: of the candidates.
         packed: gives a layer's packed weight blocks.
+        reuse: what a step takes over of the steps before.
         memory: of the session.
     """
 
@@ -112,13 +114,13 @@ class Chunk:
         inputs: Sequence[Tensor | None],
         queries: Queries | None,
         packed: Packing,
+        reuse: Reuse,
         memory: Memory,
     ) -> None:
         self.network, self.count, self.inputs, self.queries = network, count, list(inputs), queries
-        self.packed, self.last, self.memory = packed, len(network.rates) - 1, memory
+        self.packed, self.reuse, self.memory = packed, reuse, memory
         self.prefixes: dict[str, Prefix] = {}
         self.sums: dict[str, Tensor] = {}
-        self._extended: dict[str, Sequence[Tensor]] = {}
         self._kept_until = memory.space.mark()
 
     def __len__(self) -> int:
@@ -132,45 +134,43 @@ class Chunk:
         """Scores at ``to``; what was computed at ``start`` is taken from here, and what is new is kept here."""
         self._kept_until = self.memory.space.mark()
         scores = self.network.advance(self.inputs, start, to, self, queries=self.queries)
-        self._extended = {}
         self.memory.space.release(self._kept_until)
         return scores
 
-    def room(self, x: Tensor, units: int, kept: bool, to: int) -> Tensor | None:
-        """Where a dense layer that reads x puts its new units; ``kept`` when they become a prefix; None: anywhere."""
+    def room(self, x: Tensor, units: int, keep: bool) -> Tensor | None:
+        """Where a dense layer that reads x puts its new units; ``keep`` when they become a prefix; None: anywhere."""
         if x.dim() != 2 or torch.is_autocast_enabled(x.device.type):
             return None
         space = self.memory.space
         room = space.empty(x.shape[0], units, x)
-        if kept and to != self.last:  # nobody widens from there
+        if keep:
             self._kept_until = space.mark()
         return room
 
-    def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Sequence[Tensor]:
-        """Append new units to an activation's prefix, once a pass, and return the whole prefix in parts."""
-        if edge in self._extended:  # two layers read it, a residual block's for instance
-            return self._extended[edge]
-        if start < 0 and to == self.last:  # nobody widens from here
-            return (new,)
-        prefix = self.prefixes.get(edge)
-        if prefix is None:
-            prefix = self.prefixes[edge] = BlockPrefix([]) if new.dim() == 2 else PackedPrefix(None, layout.axis)
-        prefix.extend(new)
-        self._extended[edge] = prefix.parts()
-        if to == self.last:
-            del self.prefixes[edge]
-        return self._extended[edge]
+    def extend(self, edge: str, new: Tensor, axis: int, start: int, keep: bool) -> Sequence[Tensor]:
+        """Append new units to an activation's prefix (at ``start=-1`` begin it) and return it, in parts side by side.
 
-    def known(self, edge: str) -> Tensor:
-        """An activation's prefix as the pass before left it, in one part."""
-        (whole,) = self.prefixes[edge].parts()
+        ``keep``: a later step takes it over.
+        """
+        if start < 0 and not keep:
+            self.prefixes.pop(edge, None)
+            return (new,)
+        if start < 0:
+            self.prefixes[edge] = BlockPrefix([]) if new.dim() == 2 else PackedPrefix(None, axis)
+        prefix = self.prefixes[edge] if keep else self.prefixes.pop(edge)
+        prefix.extend(new)
+        return prefix.parts()
+
+    def recall(self, edge: str, keep: bool) -> Tensor:
+        """An activation as an earlier step left it, in one part."""
+        prefix = self.prefixes[edge] if keep else self.prefixes.pop(edge)
+        (whole,) = prefix.parts()
         return whole
 
-    def accumulate(self, head: str, share: Tensor | None) -> Tensor:
-        """Add a share to an additive head's sum and return the sum."""
+    def accumulate(self, head: str, share: Tensor | None, start: int) -> Tensor:
+        """Add a share to an additive head's sum (at ``start=-1`` begin it) and return the sum."""
         if share is not None:
-            known = self.sums.get(head)
-            self.sums[head] = share if known is None else known + share
+            self.sums[head] = share if start < 0 else self.sums[head] + share
         return self.sums[head]
 
     def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Packed]:
@@ -184,7 +184,7 @@ class Chunk:
         space, network = first.memory.space, first.network
         own = [rows for _, rows in parts]
         queries, asked = _queries_of(parts)
-        new = Chunk(network, sum(map(len, own)), (), queries, first.packed, first.memory)
+        new = Chunk(network, sum(map(len, own)), (), queries, first.packed, first.reuse, first.memory)
 
         def rows_of(name: str) -> Sequence[Tensor]:
             return own if queries is None or name not in network.inputs.query_side else asked

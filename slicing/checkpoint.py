@@ -8,7 +8,7 @@ import torch
 
 from slicing.errors import SlicingError
 from slicing.files import load_tensors, save_tensors
-from slicing.layers import Mixing
+from slicing.mixing import Mixing
 from slicing.network import SlicedNetwork
 from slicing.recurrent import SlicedRecurrent
 from slicing.spec import Spec
@@ -73,7 +73,7 @@ def fill(network: SlicedNetwork, tensors: Mapping[str, torch.Tensor], source: st
 
     Raises:
         SlicingError: naming the first parameter that is missing, unexpected or of another shape, or the layer of a
-            nested network that has weights above the block diagonal.
+            network that has weights where no rate uses any, above a nested layer's block diagonal.
     """
     _check_shapes(network, tensors, source)
     dtypes = {tensor.dtype for tensor in tensors.values()}
@@ -86,7 +86,8 @@ def fill(network: SlicedNetwork, tensors: Mapping[str, torch.Tensor], source: st
         masks = layer.masks() if isinstance(layer, Mixing | SlicedRecurrent) else []
         if any(bool(weight.detach().masked_fill(mask.bool(), 0.0).any()) for weight, mask in masks):
             raise SlicingError(
-                f"{source}: {name} has weights above the block diagonal, so it is not nested; load it as dense"
+                f"{source}: {name} has weights above the block diagonal, so it is not {network.connectivity}; "
+                "load it as dense"
             )
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slicing.connectivity import Connectivity
+from slicing.conv import SlicedGroupedConv2d
 from slicing.errors import SlicingError
 from slicing.flops import Shapes
 from slicing.inputs import declared
-from slicing.layers import Connectivity, Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedGroupNorm
+from slicing.layers import SlicedEmbedding, SlicedGroupNorm
 from slicing.layout import Layout
+from slicing.mixing import Mixing
 from slicing.network import SlicedNetwork
 from slicing.rates import check_rates, width
 from slicing.recurrent import SlicedRecurrent
@@ -30,7 +33,7 @@ class ConversionWarning(UserWarning):
 def convert(
     module: nn.Module,
     rates: Iterable[float],
-    connectivity: Connectivity = "nested",
+    connectivity: str = "nested",
     *,
     groups: int = 16,
     rescale: bool | None = None,
@@ -55,10 +58,11 @@ def convert(
         module: made of Linear, Conv2d, GroupNorm, BatchNorm, Embedding, RNN, LSTM, GRU, activations, pooling,
             flatten, additions and concatenations; it is not changed.
         rates: rising slice rates in (0, 1], ending in 1.0.
-        connectivity: ``nested`` (exact reuse) or ``dense`` (the paper).
+        connectivity: ``nested`` (exact reuse), ``dense`` (the paper), ``mixed@...`` (both), with other rules for some
+            layers where wanted: see :class:`~slicing.connectivity.Connectivity`.
         groups: GroupNorm groups for a converted BatchNorm, where the widths allow; more where they do not.
-        rescale: rescale dense and recurrent layers by M/round(rM) (section 3.5.1); None: where the fan-in varies, that
-            is ``dense``.
+        rescale: rescale dense and recurrent layers by M/round(rM) (section 3.5.1); None: in any connectivity but a
+            nested one.
         whole: names of embeddings that every rate reads in full, as the paper's language model does.
         input_shape: shape of one input without the batch (of several inputs: a sequence of shapes), needed only to
             concatenate flattened activations or raw inputs.
@@ -72,7 +76,8 @@ def convert(
     """
     rates = check_rates(rates)
     spec, layers = trace(module, input_shape)
-    spec, norms = _with_group_norm(_with_whole_tables(spec, whole), rates, groups)
+    connectivity = Connectivity(connectivity)
+    spec, norms = _with_group_norm(_with_whole_tables(spec, whole), rates, groups, connectivity)
     spec = declared(spec, input_rates or {}, query_inputs)
     network = SlicedNetwork(spec, rates, connectivity, rescale)
     parameter = next(module.parameters(), None)
@@ -80,7 +85,7 @@ def convert(
         network.to(device=parameter.device, dtype=parameter.dtype)
     lost = _load(network, layers)
     network.train(module.training)
-    _warn(norms, lost)
+    _warn(norms, lost, connectivity)
     return network
 
 
@@ -94,11 +99,13 @@ def _with_whole_tables(spec: Spec, names: Collection[str]) -> Spec:
     return replace(spec, nodes=tuple(nodes))
 
 
-def _with_group_norm(spec: Spec, rates: tuple[float, ...], groups: int) -> tuple[Spec, list[str]]:
+def _with_group_norm(
+    spec: Spec, rates: tuple[float, ...], groups: int, connectivity: Connectivity
+) -> tuple[Spec, list[str]]:
     """Replace every BatchNorm by a GroupNorm whose groups no rate splits."""
     nodes: list[Node] = []
     replaced: list[str] = []
-    granularities = _granularities(spec, rates)
+    granularities = _granularities(spec, rates, connectivity)
     for node in spec.nodes:
         if node.op != "batch_norm":
             nodes.append(node)
@@ -117,14 +124,15 @@ def _with_group_norm(spec: Spec, rates: tuple[float, ...], groups: int) -> tuple
     return replace(spec, nodes=tuple(nodes)), replaced
 
 
-def _granularities(spec: Spec, rates: Sequence[float]) -> dict[str, int]:
+def _granularities(spec: Spec, rates: Sequence[float], connectivity: Connectivity) -> dict[str, int]:
     """For each activation, the largest group that splits no block of a layer it comes from; 0: its width is fixed."""
     whole = dict.fromkeys(spec.inputs, 0)
     heads = heads_of(spec)
     for node in spec.nodes:
         units = [node.config[key] for key in _UNITS if key in node.config]
         groups = node.config.get("groups", 1)
-        if node.name in heads or node.config.get("sliced") is False:
+        trunk = groups == 1 and bool(units) and connectivity.rule_of(node.name) == "trunk"
+        if node.name in heads or trunk or node.config.get("sliced") is False:
             whole[node.name] = 0
         elif units and groups == 1:
             whole[node.name] = gcd(*(width(rate, units[0]) for rate in rates))
@@ -224,7 +232,7 @@ def _ordered(tensor: Tensor, order: Tensor | None, dim: int) -> Tensor:
     return tensor if order is None else tensor.index_select(dim, order.to(tensor.device))
 
 
-def _warn(norms: Sequence[str], lost: dict[str, float]) -> None:
+def _warn(norms: Sequence[str], lost: dict[str, float], connectivity: Connectivity) -> None:
     if norms:
         warnings.warn(
             f"{len(norms)} BatchNorm layers became GroupNorm "
@@ -236,8 +244,8 @@ def _warn(norms: Sequence[str], lost: dict[str, float]) -> None:
     if any(lost.values()):
         worst = max(lost, key=lambda name: lost[name])
         warnings.warn(
-            f"nested connectivity dropped the connections from wide to narrow blocks, up to {lost[worst]:.0%} of a "
-            f"layer's weights ({worst}): fine-tune, or keep them with connectivity='dense'",
+            f"{connectivity} connectivity dropped the connections from wide to narrow blocks, up to {lost[worst]:.0%} "
+            f"of a layer's weights ({worst}): fine-tune, or keep them with connectivity='dense'",
             ConversionWarning,
             stacklevel=3,
         )

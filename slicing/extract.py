@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from slicing.layers import Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedGroupNorm
+from slicing.conv import SlicedGroupedConv2d
+from slicing.layers import SlicedEmbedding, SlicedGroupNorm
 from slicing.layout import Layout
+from slicing.mixing import Mixing
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
 from slicing.recurrent import SlicedRecurrent
@@ -19,7 +21,7 @@ def extract(network: SlicedNetwork, rate: float | None = None) -> fx.GraphModule
     """Cut the r-net out as a module of torch's own layers.
 
     It computes what ``network(x, rate=rate)`` computes: the weights are copies of the sliced part, zeros standing
-    above the block diagonal of a nested layer, the output rescaling multiplied into the weights.
+    where a unit does not read (above the block diagonal of a nested layer), the output rescaling multiplied into them.
 
     Args:
         network: any sliced network.
@@ -97,7 +99,7 @@ def _plain_layer(node: Node, network: SlicedNetwork, to: int) -> nn.Module:
         return _like(_recurrent(node, layer, to), layer)
     assert isinstance(layer, Mixing)
     out, into = layer.gives.widths[to], layer.reads.widths[to]
-    weight = _plain(layer.weight[:out, :into] * layer.scale(to), layer.reads, to, 1)
+    weight = _plain(layer.whole_weight(to), layer.reads, to, 1)
     plain = nn.Linear(into, out, config["bias"]) if node.op == "linear" else _convolution(config, into, out, groups=1)
     _fill(plain, weight, None if layer.bias is None else layer.bias[:out])
     return _like(plain, layer)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from slicing.conv import SlicedGroupedConv2d
 from slicing.errors import SlicingError
-from slicing.layers import Mixing, SlicedGroupedConv2d
+from slicing.mixing import Mixing
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
 from slicing.recurrent import SlicedRecurrent
+from slicing.reuse import Reuse, begin, kept
 
 Shapes = Sequence[int] | Sequence[Sequence[int]]
 
@@ -33,61 +35,65 @@ class Cost:
 
     network: SlicedNetwork
     sizes: Mapping[str, int]
-    _flops: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
-    _cached: dict[int, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
+    _flops: dict[tuple[int, int, Reuse], tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
+    _cached: dict[tuple[int, Reuse], tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
 
-    def flops(self, to: int, start: int = -1) -> int:
-        """Multiply-adds per candidate between two rates' positions; ``start=-1`` is from scratch."""
-        return sum(self._flops_of(start, to))
+    def flops(self, to: int, start: int = -1, reuse: Reuse = "auto") -> int:
+        """Multiply-adds per candidate between two rates' positions; ``start=-1`` is from scratch.
 
-    def query_flops(self, to: int, start: int = -1) -> int:
+        ``auto`` takes over all that is exact: where a segment begins, a whole pass but for what outlasts it, such as a
+        trunk. ``always`` takes over everything (section 3.4), ``never`` nothing.
+        """
+        return sum(self._flops_of(start, to, reuse))
+
+    def query_flops(self, to: int, start: int = -1, reuse: Reuse = "auto") -> int:
         """Those of them in layers that depend on the query alone."""
-        return self._flops_of(start, to)[1]
+        return self._flops_of(start, to, reuse)[1]
 
-    def flops_shared(self, to: int, start: int, share: float) -> float:
+    def flops_shared(self, to: int, start: int, share: float, reuse: Reuse = "auto") -> float:
         """Multiply-adds per candidate when there are ``share`` queries per candidate."""
-        own, query = self._flops_of(start, to)
+        own, query = self._flops_of(start, to, reuse)
         return own + query * share if query else own
 
-    def cached_values(self, to: int, share: float = 1) -> float:
-        """Numbers per candidate in the prefixes that an incremental pass keeps, and that choosing survivors copies."""
-        if to not in self._cached:
-            self._cached[to] = self._count_cached(to)
-        own, query = self._cached[to]
+    def cached_values(self, to: int, share: float = 1, reuse: Reuse = "auto") -> float:
+        """Numbers per candidate that an incremental pass keeps of its activations, and choosing survivors copies."""
+        if (to, reuse) not in self._cached:
+            self._cached[to, reuse] = self._count_cached(to, reuse)
+        own, query = self._cached[to, reuse]
         return own + query * share if query else own
 
-    def _flops_of(self, start: int, to: int) -> tuple[int, int]:
-        if (start, to) not in self._flops:
-            self._flops[start, to] = self._count(start, to)
-        return self._flops[start, to]
+    def _flops_of(self, start: int, to: int, reuse: Reuse) -> tuple[int, int]:
+        key = (start, to, reuse)
+        if key not in self._flops:
+            self._flops[key] = self._count(*key)
+        return self._flops[key]
 
-    def _count(self, start: int, to: int) -> tuple[int, int]:
+    def _count(self, start: int, to: int, reuse: Reuse) -> tuple[int, int]:
         totals = {False: 0, True: 0}
-        for name, layer in self.network.layer_modules():
-            if isinstance(layer, Mixing | SlicedGroupedConv2d | SlicedRecurrent):
-                positions = self.sizes[name] // layer.gives.widths[-1]
-                totals[name in self.network.inputs.query_side] += layer.macs(start, to) * positions
+        for step in self.network.steps:
+            layer = self.network.module_of(step.name) if step.kind in ("mix", "head", "recur", "slice") else None
+            at = begin(reuse, step.firsts, start, to)
+            if isinstance(layer, Mixing | SlicedGroupedConv2d | SlicedRecurrent) and not (step.trunk and at >= 0):
+                positions = self.sizes[step.name] // layer.gives.widths[-1]
+                totals[step.name in self.network.inputs.query_side] += layer.macs(at, to) * positions
         return totals[False], totals[True]
 
-    def _count_cached(self, to: int) -> tuple[int, int]:
-        edges: dict[str, int] = {}
+    def _count_cached(self, to: int, reuse: Reuse) -> tuple[int, int]:
+        totals = {False: 0, True: 0}
         for step in self.network.steps:
-            layer = self.network.module_of(step.name) if step.kind in ("mix", "recur") else None
-            if isinstance(layer, Mixing | SlicedRecurrent) and layer.reads.sliced:
-                edge = step.inputs[0]
-                edges[edge] = self.sizes[edge] * layer.reads.widths[to] // layer.reads.widths[-1]
-            if isinstance(layer, SlicedRecurrent):  # the wider units read the narrower ones, one step late
-                edges[step.name] = self.sizes[step.name] * layer.gives.widths[to] // layer.gives.widths[-1]
-        query = sum(values for edge, values in edges.items() if edge in self.network.inputs.query_side)
-        return sum(edges.values()) - query, query
+            if step.cached and kept(reuse, step.firsts, to):
+                widths = self.network.layouts[step.name].widths
+                values = self.sizes[step.name] * widths[to] // widths[-1]
+                totals[step.name in self.network.inputs.query_side] += values
+        return totals[False], totals[True]
 
-    def held_values(self, to: int) -> int:
+    def held_values(self, to: int, reuse: Reuse = "auto") -> int:
         """Numbers per candidate by itself that an incremental pass holds at a rate, its inputs not counted.
 
-        Besides the prefixes, each head's sum; at the last rate nobody widens any more and the prefixes are gone.
+        Besides the activations that a later step takes over, each head's sum.
         """
         sums = sum(self.sizes[step.name] for step in self.network.steps if step.kind == "head")
-        return sums if to == len(self.network.rates) - 1 else sums + int(self.cached_values(to))
+        return sums + int(self.cached_values(to, reuse=reuse))
 
     def largest_activation(self) -> int:
         """Numbers per candidate in the largest activation at full width."""
@@ -128,31 +134,36 @@ def cost(network: SlicedNetwork, input_shape: Shapes) -> Cost:
 
 
 def flops(
-    network: SlicedNetwork, input_shape: Shapes, rate: float | None = None, from_rate: float | None = None
+    network: SlicedNetwork,
+    input_shape: Shapes,
+    rate: float | None = None,
+    from_rate: float | None = None,
+    reuse: Reuse = "auto",
 ) -> int:
-    """Multiply-adds per candidate at a rate, or of the increment from a narrower one.
+    """Multiply-adds per candidate at a rate, or of the step from a narrower one.
 
     Args:
         network: any sliced network.
         input_shape: shape of one candidate without the batch.
         rate: the rate to reach; None is the whole network.
-        from_rate: the rate reached before, whose activations are reused; None is from scratch.
+        from_rate: the rate reached before; None is from scratch.
+        reuse: what the step takes over of that, see :meth:`Cost.flops`.
     """
     start = -1 if from_rate is None else rate_index(network.rates, from_rate)
     to = rate_index(network.rates, rate)
     if start >= to:
         raise SlicingError(f"an increment must lead to a wider rate, got from {from_rate} to {rate}")
-    return cost(network, input_shape).flops(to, start)
+    return cost(network, input_shape).flops(to, start, reuse)
 
 
-def cache_bytes(network: SlicedNetwork, input_shape: Shapes, rate: float | None = None) -> int:
-    """Bytes per candidate that an incremental pass holds at a rate, its inputs not counted."""
-    values = cost(network, input_shape).held_values(rate_index(network.rates, rate))
+def cache_bytes(network: SlicedNetwork, input_shape: Shapes, rate: float | None = None, reuse: Reuse = "auto") -> int:
+    """Bytes per candidate that an incremental pass holds at a rate for the steps to come, its inputs not counted."""
+    values = cost(network, input_shape).held_values(rate_index(network.rates, rate), reuse)
     return values * next(network.parameters()).element_size()
 
 
 def parameter_count(network: SlicedNetwork, rate: float | None = None) -> int:
-    """Parameters of the r-net; those above the block diagonal of a nested layer do not exist and do not count."""
+    """Parameters that the r-net uses: there are none above the block diagonal of a nested layer."""
     to = rate_index(network.rates, rate)
     total = 0
     for _, layer in network.layer_modules():

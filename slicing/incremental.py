@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from slicing.cache import Chunk
+from slicing.conv import SlicedConv2d
 from slicing.errors import SlicingError
 from slicing.flops import Cost, cost
 from slicing.inputs import Queries
-from slicing.layers import Mixing, Packed, SlicedConv2d
 from slicing.memory import Pool
+from slicing.mixing import Mixing, Packed
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
+from slicing.reuse import Reuse
 
 Mode = Literal["fresh", "reuse", "recompute"]
-Reuse = Literal["auto", "always", "never"]
 
 # Copying one cached number takes about as long as this many multiply-adds: what decides between reusing and
 # recomputing. `python -m bench.copy_cost` measures 4 to 150, the more the larger the activation; 64 suits large ones.
@@ -45,8 +46,10 @@ class IncrementalScorer:
     >>> session.widen(1.0)                                      # doctest: +SKIP
 
     Args:
-        network: nested (reuse is exact) or dense (reuse is the approximation of section 3.4).
-        reuse: ``auto`` reuses or recomputes, whichever costs less at that stage; ``always``; ``never``.
+        network: of any connectivity.
+        reuse: ``auto`` takes over what is exact, nothing where a segment begins and no layer outlasts it, and that only
+            where it costs less than a pass from scratch. ``always`` takes over everything, at a segment's border and
+            so at every step of a dense network the approximation of section 3.4; ``never`` nothing.
         chunk: candidates that flow through the network together; None chooses by the size of the activations.
     """
 
@@ -121,7 +124,8 @@ class Session:
     """Candidates on their way from rate to rate.
 
     Attributes:
-        mode: how the last :meth:`widen` went: ``fresh``, ``reuse`` or ``recompute``.
+        mode: how the last :meth:`widen` went: ``fresh``; ``reuse`` when it took over anything of what was computed
+            before; else ``recompute``.
         flops: multiply-adds per candidate of the last :meth:`widen`; what ran once per query is shared out.
     """
 
@@ -143,6 +147,7 @@ class Session:
                 [None] * len(shapes),
                 None if queries is None else Queries.of(queries[at : at + self._rows]),
                 scorer.blocks,
+                scorer.reuse,
                 self._memory,
             )
             for at in range(0, max(count, 1), self._rows)
@@ -198,7 +203,7 @@ class Session:
             raise SlicingError(f"can only widen: rate {rate} does not lie above {reached}, reached before")
         share = self._queries_per_candidate()
         start = self._begin_at(to, share)
-        self.flops = self._cost.flops_shared(to, start, share)
+        self.flops = self._cost.flops_shared(to, start, share, self._scorer.reuse)
         if start < 0:
             for chunk in self._chunks:
                 chunk.forget()
@@ -240,12 +245,14 @@ class Session:
         if self._reached < 0:
             self.mode = "fresh"
             return -1
-        reuse = self._scorer.reuse == "always"
-        if self._scorer.reuse == "auto":
+        reuse = self._scorer.reuse
+        taken_over = reuse == "always"
+        if reuse == "auto":
+            step, anew = (self._cost.flops_shared(to, start, share) for start in (self._reached, -1))
             copies = self._cost.cached_values(self._reached, share) * MULTIPLY_ADDS_PER_COPY
-            reuse = self._cost.flops_shared(to, self._reached, share) + copies <= self._cost.flops_shared(to, -1, share)
-        self.mode = "reuse" if reuse else "recompute"
-        return self._reached if reuse else -1
+            taken_over = step + copies < anew
+        self.mode = "reuse" if taken_over else "recompute"
+        return self._reached if taken_over else -1
 
     def _pack(self, rows: Tensor, bounds: Sequence[int]) -> Chunk:
         """The survivors at these positions, out of the chunks that begin at these bounds."""

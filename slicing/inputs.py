@@ -49,6 +49,7 @@ class Inputs:
     Attributes:
         names: in the order of the call.
         first: position of the first rate that reads each.
+        tiered: whether some rate does not read all of them.
         query_side: the query inputs, and every operation that depends on them alone.
 
     Raises:
@@ -62,6 +63,7 @@ class Inputs:
         self.first = {
             name: 0 if rate is None else rate_index(rates, rate) for name, rate in zip(spec.inputs, given, strict=True)
         }
+        self.tiered = any(self.first.values())
         if min(self.first.values(), default=0):
             raise SlicingError(f"no input is read at the first rate {rates[0]}; leave one without a rate of its own")
         self.query_side = _depending_on(spec, spec.query_inputs)

@@ -108,3 +108,20 @@ def concatenated(layouts: Sequence[Layout]) -> Layout:
     branches = tuple(branch for layout in layouts for branch in layout.branches)
     known = next((layout for layout in layouts if layout.sliced), layouts[0])  # an input does not tell its axis
     return replace(known, branches=branches)
+
+
+def span(layout: Layout, start: int, to: int) -> tuple[int, int]:
+    """The units that are new between two rates; all of them where the layout does not grow."""
+    if not layout.sliced or start < 0:
+        return 0, layout.widths[to]
+    return layout.widths[start], layout.widths[to]
+
+
+def keep_groups_whole(reads: Layout, group: int, name: str) -> None:
+    """In a concatenation every piece must hold whole groups: else interleaving would tear a group apart."""
+    if any(units % group for branch in reads.branches for units in branch):
+        raise SlicingError(
+            f"{name}: groups of {group} channels straddle the blocks of the concatenation it follows "
+            f"(widths {[list(branch) for branch in reads.branches]}); choose rates that give multiples of {group} "
+            "in every branch"
+        )

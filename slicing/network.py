@@ -2,47 +2,51 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from slicing.all_rates import scores_of_all
+from slicing.connectivity import Connectivity, Firsts, firsts_of, joined
+from slicing.conv import SlicedConv2d, SlicedGroupedConv2d
 from slicing.errors import SlicingError
+from slicing.graph import behind_heads, last_readings, read_by_rectifier_alone, readers_of
 from slicing.inputs import Inputs, Queries
-from slicing.layers import (
-    Connectivity,
-    Mixing,
-    Packed,
-    SlicedConcat,
-    SlicedConv2d,
-    SlicedEmbedding,
-    SlicedGroupedConv2d,
-    SlicedGroupNorm,
-    SlicedLinear,
-    span,
-)
-from slicing.layout import Layout, concatenated
+from slicing.layers import SlicedConcat, SlicedEmbedding, SlicedGroupNorm
+from slicing.layout import Layout, concatenated, span
+from slicing.linear import SlicedLinear
+from slicing.mixing import Mixing, Packed
 from slicing.rates import check_rates, rate_index, widths
 from slicing.recurrent import Carried, SlicedGRU, SlicedLSTM, SlicedRecurrent, SlicedRNN
-from slicing.spec import RECURRENT, UNITWISE, Node, Spec, heads_of, unitwise_module
+from slicing.reuse import Reuse, begin, kept
+from slicing.spec import RECURRENT, UNITWISE, Node, Spec, heads_of, mixes, unitwise_module
 
 Kind = Literal["mix", "head", "recur", "slice", "plain", "cat", "add", "mul"]
+SAME_TENSOR = ("identity", "dropout", "dropout2d", "flatten")  # operations that may hand on the tensor they read
 
 
 class Prefixes(Protocol):
     """What an incremental pass remembers between two rates; see :mod:`slicing.cache`."""
 
-    def extend(self, edge: str, new: Tensor, layout: Layout, start: int, to: int) -> Sequence[Tensor]:
-        """Append new units to an activation's prefix and return the whole prefix, in parts side by side."""
+    @property
+    def reuse(self) -> Reuse:
+        """What a step takes over of the steps before."""
 
-    def known(self, edge: str) -> Tensor:
-        """An activation's prefix as the pass before left it, in one part."""
+    def extend(self, edge: str, new: Tensor, axis: int, start: int, keep: bool) -> Sequence[Tensor]:
+        """Append new units to an activation's prefix (at ``start=-1`` begin it) and return it, in parts side by side.
 
-    def room(self, x: Tensor, units: int, kept: bool, to: int) -> Tensor | None:
-        """Where a dense layer that reads x puts its new units; ``kept`` when they become a prefix; None: anywhere."""
+        ``keep``: a later step takes it over.
+        """
 
-    def accumulate(self, head: str, share: Tensor | None) -> Tensor:
-        """Add a share to an additive head's sum and return the sum."""
+    def recall(self, edge: str, keep: bool) -> Tensor:
+        """An activation as an earlier step left it, in one part."""
+
+    def room(self, x: Tensor, units: int, keep: bool) -> Tensor | None:
+        """Where a dense layer that reads x puts its new units; ``keep`` when they become a prefix; None: anywhere."""
+
+    def accumulate(self, head: str, share: Tensor | None, start: int) -> Tensor:
+        """Add a share to an additive head's sum (at ``start=-1`` begin it) and return the sum."""
 
     def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Packed]:
         """The layer's packed weight blocks."""
@@ -58,6 +62,9 @@ class Step:
         inputs: what it reads.
         meets: whether it reads both what depends on the query alone and what belongs to candidates.
         done_with: what may be freed behind it.
+        firsts: its segments: its own and those of all that it depends on.
+        trunk: computed once for all rates.
+        cached: an incremental pass keeps its result, because what reads it reads more than its new units.
     """
 
     name: str
@@ -65,6 +72,9 @@ class Step:
     inputs: tuple[str, ...]
     meets: bool
     done_with: tuple[str, ...]
+    firsts: Firsts
+    trunk: bool
+    cached: bool
 
 
 class SlicedNetwork(nn.Module):
@@ -77,33 +87,34 @@ class SlicedNetwork(nn.Module):
         spec: the architecture.
         rates: the valid slice rates, rising, the last one 1.0.
         inputs: what is known of its inputs: see :class:`slicing.inputs.Inputs`.
-        connectivity: ``nested`` or ``dense``.
-        rescale: whether dense layers rescale by M/round(rM).
+        connectivity: what a unit reads, see :class:`slicing.Connectivity`.
+        rescale: whether dense layers rescale where their fan-in changes with the rate (section 3.5.1).
     """
 
     def __init__(
         self,
         spec: Spec,
         rates: Iterable[float],
-        connectivity: Connectivity = "nested",
+        connectivity: str = "nested",
         rescale: bool | None = None,
     ) -> None:
         super().__init__()
-        if connectivity not in get_args(Connectivity):
-            raise SlicingError(f"connectivity must be one of {get_args(Connectivity)}, got {connectivity!r}")
         if not isinstance(rescale, bool | None):
             raise SlicingError(f"rescale must be True, False or None, got {rescale!r}")
         spec.check()
         self.spec = spec
         self.rates = check_rates(rates)
-        self.connectivity: Connectivity = connectivity
-        self.rescale = connectivity == "dense" if rescale is None else rescale
+        self.connectivity = Connectivity(connectivity)
+        self.rescale = self.connectivity.recomputes if rescale is None else rescale
         self.layers = nn.Module()
         self.inputs = Inputs(spec, self.rates)
         self.layouts = self.inputs.layouts()
         heads = heads_of(spec)
+        self.connectivity.check_layers(
+            [node.name for node in spec.nodes if _may_differ(node) and node.name not in heads]
+        )
         self._addends = {node.inputs[1] for node in spec.nodes if node.op == "linear" and len(node.inputs) == 2}
-        self._rectified_in_place = _read_by_rectifier_alone(spec) - heads  # a head's sum is kept
+        self._rectified_in_place = read_by_rectifier_alone(spec) - heads  # a head's sum is kept
         self._module_of: dict[str, nn.Module] = {}  # a submodule's path takes longer to follow than a small layer
         for node in spec.nodes:
             module, layout = self._build(node, node.name in heads)
@@ -116,8 +127,9 @@ class SlicedNetwork(nn.Module):
                 f"the network's output {spec.output!r} would grow with the rate: it must end in a dense layer or a "
                 "convolution (the head), whose outputs are the scores"
             )
-        self.steps = tuple(self._steps(heads))
+        self.steps = self._steps(heads)
         self._owned, self._prefixes = self._dense_results()
+        self._passes: dict[tuple[Reuse, int, int], Sequence[tuple[Step, int, bool]]] = {}
 
     @property
     def _like(self) -> Tensor:
@@ -139,42 +151,26 @@ class SlicedNetwork(nn.Module):
         """
         return self.advance(inputs, -1, rate_index(self.rates, rate), carried=carried)
 
-    def forward_all(self, *inputs: Tensor, carried: Carried | None = None) -> Tensor:
-        """Every rate's scores, (K, N, C): one full-width pass when nested, a pass per rate when dense.
+    def forward_all(
+        self, *inputs: Tensor, positions: Sequence[int] | None = None, carried: Carried | None = None
+    ) -> Tensor:
+        """Several rates' scores in as few passes as the connectivity allows.
 
-        The nested pass multiplies by masked weights, because it is meant for training, where one large product per
-        layer beats several small ones; inference never does. ``carried`` gives and takes recurrent states as in
-        :meth:`forward`; what a dense network leaves there are the whole network's.
+        One pass gives all rates of a segment: one in all when nested, a pass per rate when dense. Layers with longer
+        segments than those behind them, such as a trunk, run once for all that read them. Where a segment has several
+        rates the weights are masked, because this is meant for training, where one large product per layer beats
+        several small ones; inference never does that.
+
+        Args:
+            inputs: (N, ...) each.
+            positions: which rates, by their rising positions in ``rates``; None: all K.
+            carried: recurrent states, as in :meth:`forward`; those at the end are the widest rate's.
+
+        Returns:
+            (rates asked for, N, C), in their order.
         """
-        last = len(self.rates) - 1
-        if self.connectivity == "dense":
-            return torch.stack([self.advance(inputs, -1, k, carried=carried) for k in range(last + 1)])
-        values = self._entering(inputs, -1, last)
-        behind = self._behind_heads()
-        totals: dict[str, list[Tensor]] = {}
-        for step in self.steps:
-            if step.kind == "head":
-                totals[step.name] = _running_totals(self.module_of(step.name), values[step.inputs[0]], last)
-            elif step.name in behind:
-                continue
-            elif step.kind == "mix":
-                module = self.module_of(step.name)
-                assert isinstance(module, Mixing)
-                values[step.name] = module.every_rate(values[step.inputs[0]])
-                for addend in step.inputs[1:]:
-                    values[step.name] = values[step.name] + values[addend]
-            elif step.kind == "recur":
-                values[step.name] = self._recur(step, values[step.inputs[0]], -1, last, None, carried, masked=True)
-            else:
-                values[step.name] = self._run(step, [values[name] for name in step.inputs], -1, last)
-        scores = []
-        for k in range(last + 1):
-            at = {**values, **{name: head[k] for name, head in totals.items()}}
-            for step in self.steps:
-                if step.name in behind and step.kind != "head":
-                    at[step.name] = self._run(step, [at[name] for name in step.inputs], -1, k)
-            scores.append(at[self.spec.output])
-        return torch.stack(scores)
+        wanted = range(len(self.rates)) if positions is None else positions
+        return scores_of_all(self, self._entering(inputs, -1, wanted[-1]), wanted, carried)
 
     def advance(
         self,
@@ -188,6 +184,8 @@ class SlicedNetwork(nn.Module):
     ) -> Tensor:
         """Run from one rate to a wider one: what flows through the network is the new units alone.
 
+        An operation whose segment begins between the two is run anew, and then all its units are new.
+
         Args:
             inputs: (N, ...) each; with ``queries``, query inputs (Q, ...); None for one that ``to`` does not read.
             start: position of the rate already reached, -1 for a one-shot pass.
@@ -200,25 +198,73 @@ class SlicedNetwork(nn.Module):
         Returns:
             The scores at ``to``, (N, C).
         """
+        reuse: Reuse = "never" if prefixes is None else prefixes.reuse
         values = self._entering(inputs, start, to, queries)
-        for step in self.steps:
+        # Prefixes, where the values are but their new units; of inputs in tiers the units that are in already.
+        whole: dict[str, Sequence[Tensor]] = {}
+        if start >= 0 and self.inputs.tiered:
+            whole = {name: (x,) for name, x in self._entering(inputs, -1, to, queries).items()}
+        for step, at, later in self._moves(reuse, start, to):
+            if step.trunk and at >= 0:  # computed before
+                if step.cached:
+                    assert prefixes is not None
+                    values[step.name] = prefixes.recall(step.name, later)
+                continue
             xs = [values[name] for name in step.inputs]
+            read = whole.get(step.inputs[0])
+            if at < 0 <= start or step.kind == "recur":
+                xs = [self._whole(name, x, whole) for name, x in zip(step.inputs, xs, strict=True)]
             handed_out = queries if step.meets else None
             if step.kind in ("mix", "head"):
-                y = self._mix(step, xs, start, to, prefixes, handed_out)
+                y = self._mix(step, xs, read, at, to, prefixes, handed_out, later)
             elif step.kind == "recur":
-                y = self._recur(step, xs[0], start, to, prefixes, carried)
+                known = prefixes.recall(step.name, True) if prefixes is not None and at >= 0 else None
+                y = self.recur(step, xs[0], at, to, known, carried)
             else:
                 if handed_out is not None:
                     side = self.inputs.query_side
                     xs = [x[handed_out.index] if n in side else x for n, x in zip(step.inputs, xs, strict=True)]
-                y = self._run(step, xs, start, to)
+                y = self.run(step, xs, at, to)
             if record is not None:
                 record(step.name, y)
             values[step.name] = y
+            if prefixes is not None and step.cached:
+                whole[step.name] = prefixes.extend(step.name, y, self.layouts[step.name].axis, at, later)
             for name in step.done_with:
                 del values[name]
+                whole.pop(name, None)
         return values[self.spec.output]
+
+    def run(self, step: Step, xs: list[Tensor], start: int, to: int) -> Tensor:
+        """One operation that does not mix units, on its inputs' new units."""
+        if step.kind == "add":
+            return xs[0] + xs[1]
+        if step.kind == "mul":
+            return xs[0] * xs[1]
+        module = self.module_of(step.name)
+        if step.kind == "plain":
+            return module(xs[0])
+        return module(xs if step.kind == "cat" else xs[0], start, to)
+
+    def recur(
+        self,
+        step: Step,
+        x: Tensor,
+        start: int,
+        to: int,
+        known: Tensor | None,
+        carried: Carried | None,
+        at_once: bool = False,
+    ) -> Tensor:
+        """A recurrent layer's new units, from its whole input, the units ``known`` and the states before."""
+        layer = self.module_of(step.name)
+        assert isinstance(layer, SlicedRecurrent)
+        state = None if carried is None else carried.begin.get(step.name)
+        y, end = layer.at_once(x, to, state) if at_once else layer(x, start, to, known, state)
+        assert isinstance(y, Tensor)
+        if carried is not None:
+            carried.end[step.name] = end
+        return y
 
     def module_of(self, name: str) -> nn.Module:
         """The module behind an operation's name."""
@@ -251,76 +297,54 @@ class SlicedNetwork(nn.Module):
     ) -> dict[str, Tensor]:
         return self.inputs.entering(inputs, start, to, queries, self._like)
 
+    def _moves(self, reuse: Reuse, start: int, to: int) -> Sequence[tuple[Step, int, bool]]:
+        """The steps of a pass, where each begins, and whether a later pass takes its result over; worked out once."""
+        key = (reuse, start, to)
+        if key not in self._passes:
+            self._passes[key] = tuple(
+                (step, begin(reuse, step.firsts, start, to), kept(reuse, step.firsts, to)) for step in self.steps
+            )
+        return self._passes[key]
+
     def _mix(
         self,
         step: Step,
         xs: Sequence[Tensor],
+        whole: Sequence[Tensor] | None,
         start: int,
         to: int,
         prefixes: Prefixes | None,
         queries: Queries | None,
+        later: bool,
     ) -> Tensor:
+        """One layer that mixes units; ``whole`` is its input's prefix, where x is but its new units."""
         layer, x = self.module_of(step.name), xs[0]
         assert isinstance(layer, Mixing)
-        blocks = None if prefixes is None else prefixes.weights(step.name, layer, start, to)
+        packed = None if prefixes is None else prefixes.weights(step.name, layer, start, to)
         if step.kind == "mix":
-            parts: Sequence[Tensor] = (x,)
-            if prefixes is not None and layer.reads.sliced:
-                parts = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
+            parts = (x,) if whole is None else whole
             out = None
             first, stop = span(layer.gives, start, to)
             if prefixes is not None and step.name in self._owned:
-                out = prefixes.room(x, stop - first, step.name in self._prefixes, to)
+                out = prefixes.room(x, stop - first, later and step.name in self._prefixes)
             if len(xs) == 1:
-                return layer(parts, start, to, blocks, out)
+                return layer(parts, start, to, packed, out)
             if queries is None:
-                return layer(parts, start, to, blocks, out) + xs[1]
+                return layer(parts, start, to, packed, out) + xs[1]
             if out is None:
-                return layer(parts, start, to, blocks) + xs[1][queries.index]
+                return layer(parts, start, to, packed) + xs[1][queries.index]
             addend = xs[1] if layer.bias is None else xs[1] + layer.bias[first:stop]
-            return layer(parts, start, to, blocks, torch.index_select(addend, 0, queries.index, out=out), added=True)
+            return layer(parts, start, to, packed, torch.index_select(addend, 0, queries.index, out=out), added=True)
         grows = start < 0 or layer.reads.sliced
-        share = layer((x,), start, to, blocks) if grows else None
-        total = share if prefixes is None else prefixes.accumulate(step.name, share)
+        share = layer((x,), start, to, packed) if grows else None
+        total = share if prefixes is None else prefixes.accumulate(step.name, share, start)
         assert total is not None
         return layer.finish_head(total, to)
 
-    def _recur(
-        self,
-        step: Step,
-        x: Tensor,
-        start: int,
-        to: int,
-        prefixes: Prefixes | None,
-        carried: Carried | None,
-        masked: bool = False,
-    ) -> Tensor:
-        layer = self.module_of(step.name)
-        assert isinstance(layer, SlicedRecurrent)
-        state = None if carried is None else carried.begin.get(step.name)
-        if masked:
-            y, end = layer.every_rate(x, state)
-        else:
-            if prefixes is not None and layer.reads.sliced:
-                (x,) = prefixes.extend(step.inputs[0], x, layer.reads, start, to)
-            known = None if prefixes is None or start < 0 else prefixes.known(step.name)
-            new, end = layer(x, start, to, known, state)
-            if prefixes is not None:
-                prefixes.extend(step.name, new, layer.gives, start, to)
-            y = new
-        if carried is not None:
-            carried.end[step.name] = end
-        return y
-
-    def _run(self, step: Step, xs: list[Tensor], start: int, to: int) -> Tensor:
-        if step.kind == "add":
-            return xs[0] + xs[1]
-        if step.kind == "mul":
-            return xs[0] * xs[1]
-        module = self.module_of(step.name)
-        if step.kind == "plain":
-            return module(xs[0])
-        return module(xs if step.kind == "cat" else xs[0], start, to)
+    def _whole(self, name: str, new: Tensor, whole: Mapping[str, Sequence[Tensor]]) -> Tensor:
+        """All units of an activation, of which this pass may have computed new ones alone."""
+        parts = whole.get(name, (new,))
+        return parts[0] if len(parts) == 1 else torch.cat(list(parts), self.layouts[name].axis)
 
     def _build(self, node: Node, head: bool) -> tuple[nn.Module | None, Layout]:
         reads = [self.layouts[name] for name in node.inputs]
@@ -363,7 +387,7 @@ class SlicedNetwork(nn.Module):
             )
         if node.op == "linear":
             reads_linear = replace(first.resolve(config["in_features"], node.name), axis=-1)
-            gives = self._out(node, config["out_features"], head, axis=-1)
+            gives = self._out(node, config["out_features"], head, first, axis=-1)
             if any(layout.branches != gives.branches for layout in reads[1:]) or (head and len(reads) > 1):
                 raise SlicingError(f"{node.name}: what is added to a dense layer's result must have its units")
             if not reads_linear.widths[0] and (config["bias"] or node.name not in self._addends):
@@ -371,7 +395,7 @@ class SlicedNetwork(nn.Module):
                     f"{node.name}: reads nothing at rate {self.rates[0]}, because its inputs are of later rates; "
                     "concatenate them with others before the first dense layer"
                 )
-            return SlicedLinear(reads_linear, gives, config["bias"], self.connectivity, self.rescale), gives
+            return SlicedLinear(reads_linear, gives, config["bias"], self._own(node), self.rescale, head), gives
         if node.op == "conv2d":
             return self._build_conv(node, first.resolve(config.pop("in_channels"), node.name), head, config)
         if node.op == "group_norm":
@@ -386,7 +410,7 @@ class SlicedNetwork(nn.Module):
             )
             return norm, resolved
         gives = Layout.fixed(config["embedding_dim"], len(self.rates), axis=-1)
-        if config.get("sliced", True):
+        if config.get("sliced", True) and self.connectivity.rule_of(node.name) != "trunk":
             gives = Layout.of(widths(self.rates, config["embedding_dim"], 1, node.name), axis=-1)
             gives = gives.since(self.inputs.first.get(node.inputs[0], 0))
         return SlicedEmbedding(config["num_embeddings"], gives, config["padding_idx"]), gives
@@ -396,8 +420,8 @@ class SlicedNetwork(nn.Module):
         if groups > 1:
             grouped = SlicedGroupedConv2d(reads, out, groups, **config, rates=self.rates, name=node.name)
             return grouped, grouped.gives
-        gives = self._out(node, out, head, axis=1)
-        return SlicedConv2d(replace(reads, axis=1), gives, **config, connectivity=self.connectivity), gives
+        gives = self._out(node, out, head, reads, axis=1)
+        return SlicedConv2d(replace(reads, axis=1), gives, **config, firsts=self._own(node), head=head), gives
 
     def _build_recurrent(self, node: Node, first: Layout) -> tuple[nn.Module, Layout]:
         if first.sliced and first.axis != -1:
@@ -405,8 +429,8 @@ class SlicedNetwork(nn.Module):
                 f"{node.name}: a recurrent layer reads units that lie last, not a convolution's channels"
             )
         reads = replace(first.resolve(node.config["input_size"], node.name), axis=-1)
-        gives = self._out(node, node.config["hidden_size"], False, axis=-1)
-        options: dict[str, Any] = {"connectivity": self.connectivity, "rescale": self.rescale}
+        gives = self._out(node, node.config["hidden_size"], False, reads, axis=-1)
+        options: dict[str, Any] = {"firsts": self._own(node), "rescale": self.rescale}
         if node.op == "rnn":
             options["nonlinearity"] = node.config["nonlinearity"]
         build: type[SlicedRecurrent] = {"rnn": SlicedRNN, "lstm": SlicedLSTM, "gru": SlicedGRU}[node.op]
@@ -424,37 +448,99 @@ class SlicedNetwork(nn.Module):
             gives = replace(Layout.fixed(1, len(self.rates), axis=reads[0].axis), pending=True)
         return SlicedConcat(reads, gives, node.config["dim"], node.name), gives
 
-    def _out(self, node: Node, units: int, head: bool, axis: int) -> Layout:
-        if head:
+    def _own(self, node: Node) -> Firsts:
+        """The segments of a layer that mixes units by its own rule, whatever it reads."""
+        return firsts_of(self.connectivity.rule_of(node.name), self.rates)
+
+    def _out(self, node: Node, units: int, head: bool, reads: Layout, axis: int) -> Layout:
+        trunk = not head and self.connectivity.rule_of(node.name) == "trunk"
+        if trunk and reads.sliced:
+            raise SlicingError(
+                f"{node.name}: a trunk layer is computed once for all rates, but this one reads units that grow with "
+                "the rate; make what it reads trunk, too"
+            )
+        if head or trunk:
             return Layout.fixed(units, len(self.rates), axis)
         return Layout.of(widths(self.rates, units, 1, node.name), axis)
 
+    def _steps(self, heads: set[str]) -> tuple[Step, ...]:
+        kinds = {node.name: self._kind(node, heads) for node in self.spec.nodes}
+        firsts = self._firsts(heads, kinds)
+        trunk = self._trunk(heads, kinds)
+        readers = readers_of(self.spec)
+
+        def cached(name: str) -> bool:
+            if kinds[name] == "recur" and name not in trunk:  # its wider units read its narrower ones, one step late
+                return True
+            if name not in readers:
+                return False
+            if name in trunk:
+                return any(reader.name not in trunk for reader in readers[name])
+            return self.layouts[name].sliced and any(
+                (kinds[reader.name] in ("mix", "recur") and reader.inputs[0] == name)
+                or firsts[reader.name] != firsts[name]
+                for reader in readers[name]
+            )
+
+        side = self.inputs.query_side
+        return tuple(
+            Step(
+                name=node.name,
+                kind=kinds[node.name],
+                inputs=node.inputs,
+                meets=len({source in side for source in node.inputs}) == 2,
+                done_with=done,
+                firsts=firsts[node.name],
+                trunk=node.name in trunk,
+                cached=cached(node.name),
+            )
+            for node, done in zip(self.spec.nodes, last_readings(self.spec), strict=True)
+        )
+
+    def _firsts(self, heads: set[str], kinds: Mapping[str, Kind]) -> dict[str, Firsts]:
+        """Each operation's segments: its own, cut wherever those of something it reads are."""
+        nested = firsts_of("nested", self.rates)
+        firsts = dict.fromkeys(self.spec.inputs, nested)
+        behind = behind_heads(self.spec, heads)
+        for node in self.spec.nodes:
+            if node.name in behind:  # other scores at every rate
+                firsts[node.name] = firsts_of("dense", self.rates)
+                continue
+            own = self._own(node) if kinds[node.name] in ("mix", "recur") else nested
+            firsts[node.name] = joined([own, *(firsts[name] for name in node.inputs)])
+        return firsts
+
+    def _trunk(self, heads: set[str], kinds: Mapping[str, Kind]) -> set[str]:
+        """What is computed once for all rates: unsliced layers, and unsliced operations on their results.
+
+        What is done to a raw input before any layer, and looking ids up, costs nothing worth keeping.
+        """
+        trunk: set[str] = set()
+        scores = heads | behind_heads(self.spec, heads)
+        for node in self.spec.nodes:
+            layer = kinds[node.name] in ("mix", "recur", "slice") and node.op != "embedding"
+            if node.name not in scores and not self.layouts[node.name].sliced and (layer or trunk & set(node.inputs)):
+                trunk.add(node.name)
+        return trunk
+
     def _dense_results(self) -> tuple[set[str], set[str]]:
         """Dense layers whose results end inside the pass, and those whose results become a prefix as they are."""
-
-        def read_by(kind: Kind) -> set[str]:
-            read = {step.inputs[0] for step in self.steps if step.kind == kind}
-            rectified = {node.inputs[0] for node in self.spec.nodes if node.op == "relu" and node.name in read}
-            return (read | rectified & self._rectified_in_place) & dense
-
-        dense = {node.name for node in self.spec.nodes if node.op == "linear"}
-        return read_by("head") | read_by("mix"), read_by("mix")
-
-    def _behind_heads(self) -> set[str]:
-        behind: set[str] = set()
-        for step in self.steps:
-            if step.kind == "head" or any(name in behind for name in step.inputs):
-                behind.add(step.name)
-        return behind
-
-    def _steps(self, heads: set[str]) -> Iterable[Step]:
-        last_use = {name: i for i, node in enumerate(self.spec.nodes) for name in node.inputs}
-        for i, node in enumerate(self.spec.nodes):
-            done = tuple(
-                name for name in dict.fromkeys(node.inputs) if last_use[name] == i and name != self.spec.output
-            )
-            meets = len({source in self.inputs.query_side for source in node.inputs}) == 2
-            yield Step(node.name, self._kind(node, heads), node.inputs, meets, done)
+        rectified = {node.inputs[0]: node.name for node in self.spec.nodes if node.op == "relu"}
+        readers = readers_of(self.spec)
+        steps = {step.name: step for step in self.steps}
+        owned, prefixes = set(), set()
+        for node in self.spec.nodes:
+            if node.op != "linear" or steps[node.name].trunk:
+                continue
+            name = rectified[node.name] if node.name in self._rectified_in_place else node.name
+            read_by = readers.get(name, [])
+            if any(reader.op in SAME_TENSOR for reader in read_by):  # kept under another name, maybe for longer
+                continue
+            if any(steps[reader.name].kind in ("mix", "head") for reader in read_by):
+                owned.add(node.name)
+                if steps[name].cached:
+                    prefixes.add(node.name)
+        return owned, prefixes
 
     def _kind(self, node: Node, heads: set[str]) -> Kind:
         if node.op in ("add", "mul", "cat"):
@@ -482,14 +568,9 @@ class _LastStep(nn.Module):
         return x[:, -1]
 
 
-def _read_by_rectifier_alone(spec: Spec) -> set[str]:
-    """Results of weighted layers that nothing but a rectifier reads, so that it may work in place."""
-    readers: dict[str, list[str]] = {}
-    for node in spec.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node.op)
-    owned = {node.name for node in spec.nodes if node.op in ("linear", "conv2d", "group_norm")}
-    return {name for name, ops in readers.items() if ops == ["relu"] and name in owned and name != spec.output}
+def _may_differ(node: Node) -> bool:
+    """Whether a rule for this operation would mean anything."""
+    return mixes(node) or node.op == "embedding" or node.op in RECURRENT
 
 
 def _flattened(node: Node, layout: Layout, config: Mapping[str, int | None]) -> Layout:
@@ -513,20 +594,6 @@ def _described(layout: Layout) -> str:
     if not layout.sliced:
         return "one of the same width at every rate"
     return f"units {' + '.join(str(list(branch)) for branch in layout.branches)}"
-
-
-def _running_totals(module: nn.Module, x: Tensor, last: int) -> list[Tensor]:
-    """An additive head's scores at every rate, from its whole input."""
-    assert isinstance(module, Mixing)
-    totals: list[Tensor] = []
-    for k in range(last + 1):
-        first, stop = module.column_span(k - 1, k)
-        if totals and first == stop:
-            totals.append(totals[-1])
-            continue
-        share = module((x.narrow(module.reads.axis, first, stop - first),), k - 1, k)
-        totals.append(totals[-1] + share if totals else share)
-    return [module.finish_head(total, k) for k, total in enumerate(totals)]
 
 
 def _attach(root: nn.Module, path: str, module: nn.Module) -> None:

@@ -8,9 +8,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from slicing.conv import SlicedGroupedConv2d
 from slicing.errors import SlicingError
-from slicing.layers import Mixing, SlicedEmbedding, SlicedGroupedConv2d, SlicedGroupNorm
+from slicing.layers import SlicedEmbedding, SlicedGroupNorm
 from slicing.losses import Criterion, CrossEntropy
+from slicing.mixing import Mixing
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
 from slicing.recurrent import SlicedRecurrent
@@ -154,19 +156,12 @@ def parameters_of(network: SlicedNetwork, rate: float) -> list[Tensor]:
     found: list[Tensor | None] = []
     for _, layer in network.layer_modules():
         if isinstance(layer, SlicedRecurrent):
-            units, inputs = layer.gives.widths[to], layer.reads.widths[to]
-            for parameter, columns in (
-                (layer.weight_ih, inputs),
-                (layer.weight_hh, units),
-                (layer.bias_ih, None),
-                (layer.bias_hh, None),
-            ):
-                if parameter is not None:
-                    gates = parameter.view(layer.gates, layer.gives.widths[-1], *parameter.shape[1:])[:, :units]
-                    found.append(gates if columns is None else gates[..., :columns])
+            for a, b, m, _, _ in layer.blocks(-1, to):
+                found += [layer.by_gate(layer.weight_ih)[:, a:b, :m], layer.by_gate(layer.weight_hh)[:, a:b, :b]]
+                found += [layer.by_gate(bias)[:, a:b] for bias in (layer.bias_ih, layer.bias_hh) if bias is not None]
         elif isinstance(layer, Mixing):
-            units = layer.gives.widths[to]
-            found += [layer.weight[:units, : layer.reads.widths[to]], _first(layer.bias, units)]
+            found += [layer.weight[a:b, :m] for a, b, m, _ in layer.blocks(-1, to)]
+            found.append(_first(layer.bias, layer.gives.widths[to]))
         elif isinstance(layer, SlicedEmbedding):
             found.append(layer.weight[:, : layer.gives.widths[to]])
         elif isinstance(layer, SlicedGroupedConv2d | SlicedGroupNorm):

@@ -17,7 +17,7 @@ from slicing.errors import SlicingError
 from slicing.features import FeatureTransform
 from slicing.files import load_tensors, save_tensors
 from slicing.flops import cost, flops
-from slicing.incremental import IncrementalScorer, Reuse
+from slicing.incremental import IncrementalScorer
 from slicing.models.ranker import input_shapes
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
@@ -112,14 +112,13 @@ class Ranker:
         return found
 
     def scores(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Every rate's scores: fp32 (K, N), narrowest first. Nested, one pass widened from rate to rate.
+        """Every rate's scores: fp32 (K, N), narrowest first, widened from rate to rate where that is exact.
 
         Raises:
             SlicingError: as :meth:`inputs` does.
         """
         inputs = self.inputs(columns)
-        reuse: Reuse = "always" if self.network.connectivity == "nested" else "never"
-        session = IncrementalScorer(self.network, reuse=reuse).start(*inputs)
+        session = IncrementalScorer(self.network).start(*inputs)
         return torch.stack([session.widen(rate)[:, 0].float() for rate in self.rates]).numpy()
 
     def flops(self, rate: float | None = None, from_rate: float | None = None) -> int:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from slicing.errors import SlicingError
 from slicing.features import FeatureTransform, TransformKind
 from slicing.inputs import declared
-from slicing.layers import Connectivity, Mixing, SlicedEmbedding
+from slicing.layers import SlicedEmbedding
 from slicing.losses import Criterion
+from slicing.mixing import Mixing
 from slicing.models.ranker import QUERY_LAYER, input_names, input_shapes, ranker_module
 from slicing.ndcg import ndcg
 from slicing.network import SlicedNetwork
@@ -45,7 +46,7 @@ class RankerSettings:
         tiers: columns that not every rate reads, or that cost something; see :class:`~slicing.tiers.Tier`.
         query: columns that are constant within a query, so that their part of the first layer can run once per query;
             ``auto`` takes those that are in training, but for those that are the same everywhere.
-        connectivity: ``nested`` (exact reuse) or ``dense``.
+        connectivity: ``nested`` (exact reuse), ``dense`` or mixed, see :class:`~slicing.connectivity.Connectivity`.
         transform: of the numeric features, see :class:`~slicing.features.FeatureTransform`.
         min_count: an id seen less often in training counts as unknown.
         unknown_ids: share of the ids replaced by the unknown one in training, in [0, 1).
@@ -73,7 +74,7 @@ class RankerSettings:
     categorical: tuple[str, ...] = ()
     tiers: tuple[Tier, ...] = ()
     query: tuple[str, ...] | Literal["auto"] = ()
-    connectivity: Connectivity = "nested"
+    connectivity: str = "nested"
     transform: TransformKind = "quantile"
     min_count: int = 1
     unknown_ids: float = 0.02
@@ -256,7 +257,7 @@ def _share_fan_in(own: nn.Module, query: nn.Module) -> None:
     for k in range(last + 1):
         first = own.gives.widths[k - 1] if k else 0
         both = own.reads.widths, query.reads.widths
-        at = k if own.connectivity == "nested" else last
+        at = max(k, own.firsts[-1])
         fan_in = both[0][at] + both[1][at]
         for layer, reads in zip((own, query), both, strict=True):
             layer.weight[first : own.gives.widths[k]] *= (reads[at] / fan_in) ** 0.5

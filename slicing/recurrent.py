@@ -1,24 +1,24 @@
 """Sliced recurrent layers: Elman RNN, LSTM and GRU (section 3.3, Equation 8), every gate and state sliced.
 
-A unit reads the inputs of its step and the outputs of the step before. In a ``nested`` layer a unit of block k reads
-blocks <= k of both, so block k is a recurrent layer of its own whose inputs are the layer's inputs and, one step late,
-the finished outputs of the narrower blocks. That is how it is computed: the recurrence runs over the new units alone,
-everything known beforehand goes through one product for all steps, and a wider pass leaves every narrower state as it
-was. A ``dense`` layer is one such block; widening it reuses the narrow outputs as they are, which is the paper's
-approximation (section 3.4).
+A unit reads the inputs of its step and the outputs of the step before. Inside a segment of rates (see
+:class:`slicing.connectivity.Connectivity`) a unit of block k reads blocks <= k of both, so block k is a recurrent layer
+of its own whose inputs are the layer's inputs and, one step late, the finished outputs of the narrower blocks. That is
+how it is computed: the recurrence runs over the new units alone, everything known beforehand goes through one product
+for all steps, and a wider pass leaves every narrower state as it was. A segment's first rate is one such block;
+widening over a segment's border reuses the narrow outputs as they are, the paper's approximation (section 3.4).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from slicing.connectivity import Firsts
 from slicing.errors import SlicingError
-from slicing.layers import Block, Connectivity
 from slicing.layout import Layout
 from slicing.sequences import Sequences, first_units, in_form_of, one_step_late, rows_of, side_by_side, steps_of
 
@@ -39,6 +39,19 @@ class Carried:
     end: dict[str, State] = field(default_factory=dict)
 
 
+class Recurrence(NamedTuple):
+    """Units ``first`` to ``stop``, which read the first ``inputs`` inputs and, one step late, the first ``stop`` units.
+
+    Both products are rescaled by what these units read at full width over what they read here (section 3.5.1).
+    """
+
+    first: int
+    stop: int
+    inputs: int
+    of_inputs: float
+    of_states: float
+
+
 class SlicedRecurrent(nn.Module):
     """One recurrent layer over sequences; what :class:`SlicedRNN`, :class:`SlicedLSTM` and :class:`SlicedGRU` share.
 
@@ -49,37 +62,34 @@ class SlicedRecurrent(nn.Module):
         reads: the inputs.
         gives: the units.
         bias: whether both products have a bias, as in torch.
-        connectivity: ``nested`` or ``dense``.
-        rescale: multiply both products by M/round(rM) of what they read (section 3.5.1); in a nested layer the fan-in
+        firsts: for each rate's position that of the first rate of its segment; None is one segment, nested.
+        rescale: multiply both products by M/round(rM) of what they read (section 3.5.1); inside a segment the fan-in
             of a unit never changes, so there is nothing to compensate and it is not done.
     """
 
     gates: ClassVar[int]
     weight_ih: nn.Parameter
     weight_hh: nn.Parameter
-    mask_ih: Tensor | None
-    mask_hh: Tensor | None
 
     def __init__(
         self,
         reads: Layout,
         gives: Layout,
         bias: bool = True,
-        connectivity: Connectivity = "nested",
+        firsts: Firsts | None = None,
         rescale: bool = False,
     ) -> None:
         super().__init__()
-        self.reads, self.gives = reads, gives
-        self.connectivity = connectivity
-        self.rescale = rescale and connectivity == "dense"
+        self.reads, self.gives, self.rescale = reads, gives, rescale
+        self.firsts = (0,) * len(gives.widths) if firsts is None else firsts
         units, rows = gives.widths[-1], self.gates * gives.widths[-1]
         self.weight_ih = nn.Parameter(torch.empty(rows, reads.widths[-1]))
         self.weight_hh = nn.Parameter(torch.empty(rows, units))
         self.bias_ih = nn.Parameter(torch.empty(rows)) if bias else None
         self.bias_hh = nn.Parameter(torch.empty(rows)) if bias else None
-        nested = connectivity == "nested" and len(gives.widths) > 1
-        self.register_buffer("mask_ih", self._mask(of_inputs=True) if nested else None, persistent=False)
-        self.register_buffer("mask_hh", self._mask(of_inputs=False) if nested else None, persistent=False)
+        for first in set(self.firsts):
+            self.register_buffer(f"mask_ih_{first}", self._mask(first, of_inputs=True), persistent=False)
+            self.register_buffer(f"mask_hh_{first}", self._mask(first, of_inputs=False), persistent=False)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -87,7 +97,7 @@ class SlicedRecurrent(nn.Module):
         """Uniform within 1/sqrt(units read of the step before), as torch does, block by block."""
         for parameter in self.parameters():
             parameter.zero_()
-        for a, b, m in self.blocks(-1, len(self.gives.widths) - 1):
+        for a, b, m, _, _ in self.blocks(-1, len(self.gives.widths) - 1):
             bound = b**-0.5
             for gate in range(self.gates):
                 rows = slice(gate * self.gives.widths[-1] + a, gate * self.gives.widths[-1] + b)
@@ -97,15 +107,20 @@ class SlicedRecurrent(nn.Module):
                     if bias is not None:
                         bias[rows].uniform_(-bound, bound)
 
-    def blocks(self, start: int, to: int) -> list[Block]:
-        """The recurrences that lead from ``start`` to ``to``: (first unit, last unit + 1, inputs read).
-
-        Each also reads the outputs of all units before its last one.
-        """
-        units, inputs = self.gives.widths, self.reads.widths
-        if self.connectivity == "dense":
-            return [(units[start] if start >= 0 else 0, units[to], inputs[to])]
-        return [(units[k - 1] if k else 0, units[k], inputs[k]) for k in range(start + 1, to + 1)]
+    def blocks(self, start: int, to: int) -> list[Recurrence]:
+        """The recurrences that lead from ``start`` to ``to``; each reads the outputs of the ones before."""
+        units, inputs, last = self.gives.widths, self.reads.widths, self.firsts[-1]
+        found: list[Recurrence] = []
+        done = units[start] if start >= 0 else 0
+        for k in range(self.firsts[to], to + 1):
+            if units[k] > done:
+                scales = (1.0, 1.0)
+                if self.rescale:
+                    widest = max(k, last)
+                    scales = inputs[widest] / inputs[k], units[widest] / units[k]
+                found.append(Recurrence(done, units[k], inputs[k], *scales))
+                done = units[k]
+        return found
 
     def forward(
         self, x: Sequences, start: int, to: int, known: Sequences | None = None, state: State | None = None
@@ -135,10 +150,9 @@ class SlicedRecurrent(nn.Module):
         if isinstance(x, Tensor) and x.is_meta:  # only shapes are asked for, and torch would go step by step in Python
             new = self.gives.widths[to] - (self.gives.widths[start] if start >= 0 else 0)
             return x.new_empty(*x.shape[:2], new), tuple(part[:, :new] for part in before)
-        sx, sh = self.scales(to)
         outputs: list[Sequences] = []
         ends: list[State] = []
-        for a, b, m in self.blocks(start, to):
+        for a, b, m, sx, sh in self.blocks(start, to):
             w_ih, w_hh = self._rows(self.weight_ih, a, b) * sx, self._rows(self.weight_hh, a, b) * sh
             biases = [self._rows(bias, a, b) for bias in (self.bias_ih, self.bias_hh) if bias is not None]
             late = None
@@ -150,25 +164,24 @@ class SlicedRecurrent(nn.Module):
             ends.append(end)
         return side_by_side(outputs), self._end(x, [torch.cat(parts, 1) for parts in zip(*ends, strict=True)])
 
-    def every_rate(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """All units in one recurrence, for training: the masked weights give the gradients their shape, too."""
-        w_ih = self.weight_ih if self.mask_ih is None else self.weight_ih * self.mask_ih
-        w_hh = self.weight_hh if self.mask_hh is None else self.weight_hh * self.mask_hh
-        biases = [bias for bias in (self.bias_ih, self.bias_hh) if bias is not None]
-        before = self._begin(x, state, self.gives.widths[-1])
-        y, end = self._recur(x, None, before, (w_ih, w_hh[:, :0], w_hh), biases)
-        assert isinstance(y, Tensor)
-        return y, end
+    def at_once(self, x: Sequences, to: int, state: State | None = None) -> tuple[Sequences, State]:
+        """All units at ``to`` in one recurrence, for training: the masked weights give the gradients their shape, too.
 
-    def scales(self, to: int) -> tuple[float, float]:
-        """Output rescaling M / round(rM) of the inputs and of the states; 1.0 where the layer does not rescale."""
-        if not self.rescale:
-            return 1.0, 1.0
-        return tuple(layout.widths[-1] / layout.widths[to] for layout in (self.reads, self.gives))  # type: ignore[return-value]
+        Several where they are rescaled differently.
+        """
+        blocks = self.blocks(-1, to)
+        masks = [getattr(self, f"mask_{part}_{self.firsts[to]}") for part in ("ih", "hh")]
+        if len(blocks) == 1 or masks[0] is None or any(each.of_inputs != 1 or each.of_states != 1 for each in blocks):
+            return self(x, -1, to, None, state)
+        units, inputs = self.gives.widths[to], self.reads.widths[to]
+        w_ih = self._rows(self.weight_ih * masks[0], 0, units)[:, :inputs]
+        w_hh = self._rows(self.weight_hh * masks[1], 0, units)[:, :units]
+        biases = [self._rows(bias, 0, units) for bias in (self.bias_ih, self.bias_hh) if bias is not None]
+        return self._recur(x, None, self._begin(x, state, units), (w_ih, w_hh[:, :0], w_hh), biases)
 
     def macs(self, start: int, to: int) -> int:
         """Multiply-adds per step of :meth:`forward`; the products of gates and states, unit by unit, do not count."""
-        return self.gates * sum((b - a) * (m + b) for a, b, m in self.blocks(start, to))
+        return self.gates * sum((b - a) * (m + b) for a, b, m, _, _ in self.blocks(start, to))
 
     def parameter_count(self, to: int) -> int:
         """Weights and biases of the r-net; a nested layer has none above the block diagonal."""
@@ -176,18 +189,22 @@ class SlicedRecurrent(nn.Module):
         return self.macs(-1, to) + biases
 
     def masks(self) -> list[tuple[nn.Parameter, Tensor]]:
-        """The weights that are zero where their mask is; none in a dense layer."""
-        pairs = ((self.weight_ih, self.mask_ih), (self.weight_hh, self.mask_hh))
-        return [(weight, mask) for weight, mask in pairs if mask is not None]
+        """The weights and their masks at full width, zero where a weight is; nothing where all are used."""
+        pairs = ((self.weight_ih, "ih"), (self.weight_hh, "hh"))
+        masks = [(weight, getattr(self, f"mask_{part}_{self.firsts[-1]}")) for weight, part in pairs]
+        return [(weight, mask) for weight, mask in masks if mask is not None]
 
     def narrow(self, to: int) -> dict[str, Tensor]:
-        """The r-net's parameters by torch's names for one layer, rescaling multiplied in."""
-        units, inputs = self.gives.widths[to], self.reads.widths[to]
-        sx, sh = self.scales(to)
+        """The r-net's parameters by torch's names for one layer, rescaled, zero where a unit does not read."""
+        units = self.gives.widths[to]
         found = {
-            "weight_ih_l0": self._rows(self.weight_ih, 0, units)[:, :inputs] * sx,
-            "weight_hh_l0": self._rows(self.weight_hh, 0, units)[:, :units] * sh,
+            "weight_ih_l0": self.weight_ih.new_zeros(self.gates, units, self.reads.widths[to]),
+            "weight_hh_l0": self.weight_hh.new_zeros(self.gates, units, units),
         }
+        for a, b, m, sx, sh in self.blocks(-1, to):
+            found["weight_ih_l0"][:, a:b, :m] = self.by_gate(self.weight_ih)[:, a:b, :m] * sx
+            found["weight_hh_l0"][:, a:b, :b] = self.by_gate(self.weight_hh)[:, a:b, :b] * sh
+        found = {name: weight.flatten(0, 1) for name, weight in found.items()}
         if self.bias_ih is not None and self.bias_hh is not None:
             found["bias_ih_l0"] = self._rows(self.bias_ih, 0, units)
             found["bias_hh_l0"] = self._rows(self.bias_hh, 0, units)
@@ -221,13 +238,20 @@ class SlicedRecurrent(nn.Module):
 
     def _rows(self, stacked: Tensor, first: int, stop: int) -> Tensor:
         """These units' rows of every gate, gate upon gate: of a weight (gates * units, ...) or a bias."""
-        gates = stacked.view(self.gates, self.gives.widths[-1], *stacked.shape[1:])
-        return gates[:, first:stop].reshape(self.gates * (stop - first), *stacked.shape[1:])
+        return self.by_gate(stacked)[:, first:stop].reshape(self.gates * (stop - first), *stacked.shape[1:])
 
-    def _mask(self, of_inputs: bool) -> Tensor:
+    def by_gate(self, stacked: Tensor) -> Tensor:
+        """A weight or bias as (gates, units, ...), a view."""
+        return stacked.view(self.gates, self.gives.widths[-1], *stacked.shape[1:])
+
+    def _mask(self, first: int, of_inputs: bool) -> Tensor | None:
+        """One where a segment uses a weight, zero elsewhere; None where it is one block."""
+        blocks = self.blocks(-1, max(k for k, begins in enumerate(self.firsts) if begins == first))
+        if len(blocks) == 1:
+            return None
         columns = self.reads.widths[-1] if of_inputs else self.gives.widths[-1]
         mask = torch.zeros(self.gives.widths[-1], columns)
-        for a, b, m in self.blocks(-1, len(self.gives.widths) - 1):
+        for a, b, m, _, _ in blocks:
             mask[a:b, : m if of_inputs else b] = 1.0
         return mask.repeat(self.gates, 1)
 
@@ -278,13 +302,13 @@ class SlicedRNN(SlicedRecurrent):
         reads: Layout,
         gives: Layout,
         bias: bool = True,
-        connectivity: Connectivity = "nested",
+        firsts: Firsts | None = None,
         rescale: bool = False,
         nonlinearity: str = "tanh",
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise SlicingError(f"nonlinearity must be tanh or relu, got {nonlinearity!r}")
-        super().__init__(reads, gives, bias, connectivity, rescale)
+        super().__init__(reads, gives, bias, firsts, rescale)
         self.nonlinearity = nonlinearity
 
     def _fused(self, x: Sequences, before: State, weights: list[Tensor]) -> tuple[Sequences, State]:

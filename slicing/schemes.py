@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from slicing.connectivity import Connectivity
 from slicing.errors import SlicingError
 from slicing.losses import Criterion, CrossEntropy, Distillation
 from slicing.schedules import Distribution, Normal, sample_rate
@@ -45,10 +46,11 @@ class Plain:
 
 @dataclass(frozen=True)
 class Joint:
-    """All rates in every step: their weighted losses add up. For nested networks, where one pass gives them all.
+    """All rates in every step: their weighted losses add up.
 
     The sum, not the mean: a block then learns at the pace of a plain network's step, and one learning rate suits
-    both (``docs/nesting.md``). On a dense network it costs one forward pass per rate.
+    both (``docs/nesting.md``). It costs one forward pass per segment of rates, each as wide as the segment's last
+    rate: one pass in all for a nested network, one per rate for a dense one, two for ``mixed@1``.
 
     Args:
         weights: one number per rate, narrowest first, in ``[0, inf)``, not all 0, taken as they are. ``None`` gives
@@ -93,7 +95,7 @@ class Joint:
         """
         rates_of_sliced(model, self)
         connectivity = getattr(model, "connectivity", None)
-        if self.own > 0 and connectivity != "nested":
+        if self.own > 0 and (connectivity is None or Connectivity(connectivity).recomputes):
             raise SlicingError(
                 f"own={self.own} needs scores that are sums over blocks, connectivity 'nested', got "
                 f"{connectivity!r}; set own=0 or nest the network"
@@ -152,8 +154,9 @@ class Sandwich:
     """The sandwich rule with in-place distillation (Yu and Huang 2019, US-Nets).
 
     The widest rate learns from the labels; the narrowest and ``middles`` rates drawn evenly from those
-    between learn from the widest's detached scores. The loss is the sum over these rates. A nested network needs
-    one forward pass, a dense one a pass per rate taken.
+    between learn from the widest's detached scores. The loss is the sum over these rates. It costs one forward
+    pass for each segment that holds one of these rates: one in all for a nested network, a pass per rate taken
+    for a dense one.
 
     Args:
         middles: how many rates between the ends a step takes, at least 0; all of them where there are fewer.
@@ -175,11 +178,8 @@ class Sandwich:
         last = len(rates) - 1
         drawn = (torch.randperm(max(last - 1, 0), generator=generator)[: self.middles] + 1).tolist()
         students = [*([0] if last else []), *drawn]
-        if getattr(model, "connectivity", None) == "nested":
-            every = every_rate(model, x)
-            scores = {k: every[k] for k in (last, *students)}
-        else:
-            scores = {k: model(*as_tuple(x), rate=rates[k]) for k in (last, *students)}
+        taken = sorted({last, *students})
+        scores = dict(zip(taken, cast(Any, model).forward_all(*as_tuple(x), positions=taken), strict=True))
         teacher = _taught(self.distillation, scores[last], y)
         losses = [self.criterion(scores[last], y), *(self.distillation(scores[k], teacher) for k in students)]
         return torch.stack(losses).sum()

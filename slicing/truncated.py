@@ -1,5 +1,7 @@
 """Training a recurrent network on long texts piece by piece: truncated back-propagation through time."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from slicing.errors import SlicingError
@@ -34,10 +36,10 @@ class Truncated(nn.Module):
         self._leave(carried)
         return scores
 
-    def forward_all(self, words: Tensor, number: Tensor) -> Tensor:
-        """Every rate's scores of one piece, (K, N, T, C)."""
+    def forward_all(self, words: Tensor, number: Tensor, positions: Sequence[int] | None = None) -> Tensor:
+        """The scores of one piece at these positions of the rates, (K, N, T, C) without."""
         carried = self._enter(int(number))
-        scores = self.network.forward_all(words, carried=carried)
+        scores = self.network.forward_all(words, positions=positions, carried=carried)
         self._leave(carried)
         return scores
 

@@ -30,8 +30,8 @@ def table(tmp_path: Path, labelled: pl.DataFrame) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path, labelled: pl.DataFrame) -> Path:
-    """A ranker of random weights in a folder, as training leaves it."""
+def model(tmp_path: Path, labelled: pl.DataFrame, request: pytest.FixtureRequest) -> Path:
+    """A ranker of random weights in a folder, as training leaves it: nested, or of the connectivity asked for."""
     names = [f"f{index + 1}" for index in range(FEATURES)]
     columns = {name: labelled[name].to_numpy() for name in names}
     transform = FeatureTransform.fit(stacked(columns, dict.fromkeys(names, 1)), names=names)
@@ -39,6 +39,6 @@ def model(tmp_path: Path, labelled: pl.DataFrame) -> Path:
     spec = convert(ranker_module(FEATURES, hidden=(32, 32)), RATES, "dense", input_shape=(FEATURES,)).spec
     folder = tmp_path / "model"
     folder.mkdir()
-    network = SlicedNetwork(spec, RATES, "nested").eval()
+    network = SlicedNetwork(spec, RATES, getattr(request, "param", "nested")).eval()
     Ranker(network, transform, dict.fromkeys(names, 1), {}).save(folder / "model.safetensors")
     return folder

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import nn
@@ -25,7 +26,11 @@ RATES = (0.5, 1.0)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[CascadeSettings, dict]:
     settings = CascadeSettings(
-        out=tmp_path_factory.mktemp("run"), width=0.25, rates=RATES, epochs=2, connectivity=("nested", "dense")
+        out=tmp_path_factory.mktemp("run"),
+        width=0.25,
+        rates=RATES,
+        epochs=2,
+        connectivity=("nested", "dense", "mixed@1.0,0=trunk"),
     )
     simulate_cascade(settings, "slicerank simulate cascade")
     return settings, json.loads((settings.out / "report.json").read_text())
@@ -67,7 +72,7 @@ def test_report_equals_counting_predictions_by_hand(run: tuple[CascadeSettings, 
 def test_flops_of_a_kept_item_are_the_sum_of_the_increments(run: tuple[CascadeSettings, dict]) -> None:
     settings, report = run
     network = slicing.load(settings.out / "networks" / "sliced-nested.safetensors")
-    nested, dense, reused, separate = report["protocols"]["paper"]["systems"]
+    nested, dense, reused, _, separate = report["protocols"]["paper"]["systems"]
     shape = (1, 8, 8)
     assert nested["flops_per_kept_item"] == slicing.flops(network, shape)
     assert [s["flops_increment"] for s in nested["stages"]] == [
@@ -152,3 +157,24 @@ def test_every_model_has_the_channels_that_its_name_says():
 def test_images_too_small_for_five_poolings_are_refused(model):
     with pytest.raises(SlicingError, match=f"{model} pools five times .* got 8x8; choose --model small-cnn"):
         template(CascadeSettings(out=Path(), model=model), load_images("digits"))
+
+
+def test_mixed_rates_and_a_trunk_are_a_system_named_by_their_connectivity(run: tuple[CascadeSettings, dict]) -> None:
+    settings, report = run
+    network = slicing.load(settings.out / "networks" / "sliced-mixed@1,0=trunk.safetensors")
+    system = report["protocols"]["paper"]["systems"][3]
+    assert system["name"] == f"sliced-{network.connectivity}" == "sliced-mixed@1,0=trunk"
+    assert system["cache_bytes"] == [slicing.cache_bytes(network, (1, 8, 8), rate) for rate in RATES]
+
+
+def test_a_stage_where_a_segment_begins_costs_a_whole_pass_but_for_the_trunk() -> None:
+    settings = CascadeSettings(Path(), width=0.5, rates=(0.25, 0.5, 1.0))
+    data = load_images("digits")
+    network = sliced_network(settings, data, "mixed@1,0=trunk,3=trunk").eval()
+    images = Images(data.test, data.mean, data.std)
+    session = SlicedScorer(network, images).start(pl.DataFrame({"docid": [0, 1]}))
+    first, second, last = (session.score(stage) for stage in range(3))
+    shape, trunk = (1, 8, 8), (9 * 32 + 32 * 9 * 32) * 64
+    assert (first.flops, first.mode) == (slicing.flops(network, shape, 0.25), "fresh")
+    assert (second.flops, second.mode) == (slicing.flops(network, shape, 0.5) - first.flops, "reuse")
+    assert (last.flops, last.mode) == (slicing.flops(network, shape) - trunk, "reuse")

@@ -79,14 +79,19 @@ def test_systems_equal_those_of_the_cascade_simulation(tmp_path: Path) -> None:
     base = CascadeSettings(
         out=tmp_path / "nesting", model="mlp", width=0.03, rates=(0.5, 1.0), epochs=1, train_limit=200, **RECIPE
     )
-    systems = ("separate", "dense-sampled", "nested")
+    systems = ("separate", "dense-sampled", "nested", "mixed")
     simulate_nesting(NestingSettings(base, seeds=(1,), systems=systems), "slicerank simulate nesting")
     report = json.loads((base.out / "report.json").read_text())
     found = {each["name"]: each for each in report["protocols"]["paper"]["systems"]}
     assert set(found) == {*systems, "dense-sampled-reuse"}
-    both = replace(base, seed=1, out=tmp_path / "cascade", connectivity=("nested", "dense"))
+    both = replace(base, seed=1, out=tmp_path / "cascade", connectivity=("nested", "dense", "mixed@1"))
     wanted = simulate_cascade(both, "slicerank simulate cascade")["protocols"]["paper"]["systems"]
-    names = {"sliced-nested": "nested", "sliced-dense": "dense-sampled", "sliced-dense-reuse": "dense-sampled-reuse"}
+    names = {
+        "sliced-nested": "nested",
+        "sliced-mixed@1": "mixed",
+        "sliced-dense": "dense-sampled",
+        "sliced-dense-reuse": "dense-sampled-reuse",
+    }
     for other in wanted:
         mine = found[names.get(other["name"], "separate")]
         for name in ("precision", "aggregate_recall", "flops", "params"):
@@ -108,6 +113,7 @@ def test_what_makes_each_system(tmp_path: Path) -> None:
         "nested": nested,
         "nested-even": replace(nested, weights=(1.0, 1.0)),
         "nested-wide": replace(nested, width=0.75),
+        "mixed": replace(nested, connectivity=("mixed@1",)),
     }
 
 

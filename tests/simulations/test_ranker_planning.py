@@ -8,16 +8,21 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cascade import CascadeError, evaluate, read_config
+from cascade import CascadeError, StageCosts, evaluate, read_config
 from cascade.promise import PromiseError
 from data import DataError, write_candidates
 from simulations.ranker_costs import flop_costs, measured_costs
 from simulations.ranker_planning import PlanRequest, cost_of, plan_cascade
 from simulations.ranker_run import RunRequest, run_cascade
-from slicing import IncrementalScorer, Ranker
+from slicing import FeatureTransform, IncrementalScorer, Ranker, SlicedNetwork, convert
+from slicing.models import mlp
 
 
-@pytest.mark.parametrize("kinds", ["top_k", "share", "score"])
+@pytest.mark.parametrize(
+    ("model", "kinds"),
+    [("nested", "top_k"), ("nested", "share"), ("nested", "score"), ("mixed@1", "top_k"), ("dense", "top_k")],
+    indirect=["model"],
+)
 def test_a_run_over_the_planning_table_does_what_was_predicted(
     tmp_path: Path, model: Path, table: Path, labelled: pl.DataFrame, kinds: str
 ) -> None:
@@ -98,6 +103,24 @@ def test_flops_are_those_that_a_session_spends(model: Path) -> None:
         session.widen(rate)
         spent.append(session.flops)
     assert list(costs.path((0, 1, 2))) == spent
+
+
+def test_a_step_to_where_a_segment_begins_costs_a_whole_pass_but_for_the_trunk() -> None:
+    rates = (0.25, 0.5, 1.0)
+    spec = convert(mlp([6, 512, 128, 512, 512, 1]), rates, "dense").spec
+    transform = FeatureTransform.fit(np.random.default_rng(0).normal(size=(9, 6)), names=list("abcdef"))
+
+    def costs(connectivity: str) -> StageCosts:
+        network = SlicedNetwork(spec, rates, connectivity).eval()
+        return flop_costs(Ranker(network, transform, dict.fromkeys("abcdef", 1), {}))
+
+    front, rest = 6 * 512 + 512 * 128, 128 * 512 + 512 * 512 + 512
+    plain, trunk = costs("mixed@1"), costs("mixed@1,0=trunk,2=trunk")
+    for each in (plain, trunk):
+        assert each.of(-1, 2) == front + rest
+        assert each.of(0, 1) == each.of(-1, 1) - each.of(-1, 0)
+    assert [plain.of(start, 2) for start in (0, 1)] == [front + rest] * 2
+    assert [trunk.of(start, 2) for start in (0, 1)] == [rest] * 2
 
 
 def test_milliseconds_are_measured_for_every_step(model: Path, labelled: pl.DataFrame) -> None:

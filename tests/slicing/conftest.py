@@ -127,13 +127,41 @@ class Case:
             warnings.simplefilter("ignore", ConversionWarning)
             return convert(self.module, self.rates, connectivity, input_shape=self.shape, **options)
 
+    def connectivity(self, draw: Callable) -> str:
+        """A random segmentation, and others for some layers or modules of layers."""
+        names = [
+            name for name, layer in self.module.named_modules() if getattr(layer, "gives_blocks", None) is not None
+        ]
+        names = sorted({".".join(name.split(".")[:depth]) for name in names for depth in (1, 3)})
+
+        def rule() -> str:
+            borders = [rate for rate in self.rates[1:] if draw(st.booleans())]
+            if not borders:
+                return "nested"
+            return draw(st.sampled_from(["dense", f"mixed@{'+'.join(map(repr, borders))}"]))
+
+        chosen = draw(st.lists(st.sampled_from(names), max_size=2, unique=True)) if names else []
+        return ",".join([rule(), *(f"{name}={rule()}" for name in chosen)])
+
+    def segment_begin(self, layer: str, connectivity: str, at: int) -> int:
+        """The position of the rate where the segment of ``at`` begins, by the notation, read anew."""
+        rule, *others = connectivity.split(",")
+        names = dict(other.split("=") for other in others)
+        holding = [name for name in names if f"{layer}.".startswith(f"{name}.")]
+        rule = names[max(holding, key=len)] if holding else rule
+        if rule in ("nested", "dense"):
+            return at if rule == "dense" else 0
+        begins = [float(rate) for rate in rule.removeprefix("mixed@").split("+")]
+        return max(k for k in range(at + 1) if k == 0 or any(abs(self.rates[k] - rate) < 1e-9 for rate in begins))
+
     def reference(self, at: int, connectivity: str, rescale: bool = False) -> nn.Module:
         """The plain module with everything beyond rate ``at`` silenced: slow, simple, and no slicing code in it.
 
-        A unit beyond the rate is silent when no layer that mixes units hears it; a nested unit is deaf to wider blocks.
+        A unit beyond the rate is silent when no layer that mixes units hears it; a unit is deaf to blocks wider than
+        its own and than the first rate of the segment.
         """
         module = copy.deepcopy(self.module)
-        for layer in module.modules():
+        for name, layer in module.named_modules():
             reads: Tensor | None = getattr(layer, "reads_blocks", None)
             if reads is None:
                 continue
@@ -143,8 +171,9 @@ class Case:
             mask = (heard * share).reshape(spread)
             gives: Tensor | None = layer.gives_blocks  # type: ignore[assignment]
             with torch.no_grad():
-                if connectivity == "nested" and gives is not None:
-                    allowed = (reads[None, :] <= gives[:, None]).to(self.dtype)
+                if gives is not None:
+                    known = gives.clamp(min=self.segment_begin(name, connectivity, at))
+                    allowed = (reads[None, :] <= known[:, None]).to(self.dtype)
                     layer.weight *= allowed.reshape(*allowed.shape, *(1,) * (layer.weight.dim() - 2))
                 layer.weight *= mask
         return module

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from slicing import IncrementalScorer, SlicingError, convert, cost, flops, parameter_count
-from slicing.layers import SlicedGroupedConv2d
+from slicing.conv import SlicedGroupedConv2d
 from slicing.models import mlp, vgg13
 
 RANDOM = settings(max_examples=10, deadline=None)
@@ -44,7 +44,7 @@ def test_every_rate_and_every_increment_equal_torchs_counter(cases, connectivity
     rates = data.draw(st.lists(st.sampled_from(network.rates), min_size=1, unique=True).map(sorted))
     before = None
     for rate in rates:
-        expected = flops(network, case.shape, rate, before)
+        expected = flops(network, case.shape, rate, before, "always")
         assert counted(lambda rate=rate: session.widen(rate)) == count * expected
         assert session.flops == expected
         before = rate
@@ -72,7 +72,8 @@ def test_a_full_nested_pass_costs_its_triangle_by_arithmetic():
     nested = type(network)(network.spec, network.rates, "nested")
     assert flops(network, (3,)) == 3 * 8 + 8 * 8 + 8 * 2
     assert flops(network, (3,), 0.5) == 3 * 4 + 4 * 4 + 4 * 2
-    assert flops(network, (3,), 1.0, 0.5) == 3 * 4 + 4 * 8 + 4 * 2
+    assert flops(network, (3,), 1.0, 0.5, "always") == 3 * 4 + 4 * 8 + 4 * 2
+    assert flops(network, (3,), 1.0, 0.5) == flops(network, (3,))  # an exact step of a dense network is a whole pass
     assert flops(nested, (3,)) == 3 * 8 + (2 * 2 + 2 * 4 + 4 * 8) + 8 * 2
     assert flops(nested, (3,), 1.0, 0.25) == 3 * 6 + (2 * 4 + 4 * 8) + 6 * 2
     assert parameter_count(network, 0.5) == (3 * 4 + 4) + (4 * 4 + 4) + (4 * 2 + 2)
@@ -87,14 +88,15 @@ def test_positions_and_kernels_by_arithmetic():
         assert flops(network, (2, 7, 7), rate) == positions * (2 * width * 9 + width * 9 + width)
 
 
-def test_a_grouped_convolution_of_the_raw_input_is_run_at_every_rate():
+def test_a_grouped_convolution_of_the_raw_input_is_run_once():
     module = nn.Sequential(nn.Conv2d(2, 2, 3, groups=2), nn.Conv2d(2, 4, 1), nn.Conv2d(4, 1, 1))
     network = convert(module, [0.5, 1.0], "dense").eval()
     assert isinstance(network.module_of("0"), SlicedGroupedConv2d)
-    assert flops(network, (2, 3, 3), 1.0, 0.5) == 2 * 9 + 2 * 2 + 2
+    assert flops(network, (2, 3, 3), 0.5) == 2 * 9 + 2 * 2 + 2
+    assert flops(network, (2, 3, 3), 1.0, 0.5, "always") == 2 * 2 + 2
     session = IncrementalScorer(network, reuse="always").start(torch.randn(1, 2, 3, 3))
     session.widen(0.5)
-    assert counted(lambda: session.widen(1.0)) == session.flops == 24
+    assert counted(lambda: session.widen(1.0)) == session.flops == 6
 
 
 def test_vgg13_has_the_papers_table_4():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from slicing import IncrementalScorer, SlicingError, cache_bytes, convert, flops, reuse_error
+from slicing import IncrementalScorer, SlicedNetwork, SlicingError, cache_bytes, convert, flops, reuse_error
 from slicing.models import mlp
 
 RANDOM = settings(max_examples=25, deadline=None)
@@ -124,7 +124,9 @@ def test_reuse_error_of_squeezed_scores():
     assert [e["disagree"] for e in reuse_error(network, torch.randn(4, 3))] == [0.0, 0.0]
 
 
-def test_the_mode_says_what_happened_and_auto_recomputes_where_copying_costs_more(network):
+@pytest.mark.parametrize("connectivity", ["nested", "dense"])
+def test_the_mode_says_what_happened_and_auto_recomputes_where_copying_costs_more(network, connectivity):
+    network = type(network)(network.spec, network.rates, connectivity)
     x = torch.randn(7, 5)
     modes, counts = {}, {}
     for reuse in ("auto", "always", "never"):
@@ -137,7 +139,7 @@ def test_the_mode_says_what_happened_and_auto_recomputes_where_copying_costs_mor
             if session.mode != "reuse":
                 assert torch.allclose(scores, network(x, rate=rate), atol=1e-6)
     scratch = [flops(network, (5,), rate) for rate in RATES]
-    steps = [scratch[0]] + [flops(network, (5,), b, a) for a, b in pairwise(RATES)]
+    steps = [scratch[0]] + [flops(network, (5,), b, a, "always") for a, b in pairwise(RATES)]
     assert modes["always"] == ["fresh", "reuse", "reuse", "reuse"]
     assert counts["always"] == steps
     # 16 units a layer: a cached number saves fewer multiply-adds than its copy is worth
@@ -145,14 +147,26 @@ def test_the_mode_says_what_happened_and_auto_recomputes_where_copying_costs_mor
     assert counts["auto"] == counts["never"] == scratch
 
 
-def test_auto_reuses_where_layers_are_wide():
-    network = convert(mlp([8, 512, 512, 1]), RATES, "dense")
-    session = IncrementalScorer(network).start(torch.randn(3, 8))
+@pytest.mark.parametrize(
+    ("connectivity", "expected"),
+    [
+        ("nested", ["fresh", "reuse", "reuse", "reuse"]),
+        ("mixed@0.75", ["fresh", "reuse", "recompute", "reuse"]),
+        ("mixed@1", ["fresh", "reuse", "reuse", "recompute"]),
+        ("dense", ["fresh", "recompute", "recompute", "recompute"]),
+    ],
+)
+def test_auto_reuses_where_layers_are_wide_and_no_segment_begins(connectivity, expected):
+    spec = convert(mlp([8, 512, 512, 1]), RATES, "dense").spec
+    network = SlicedNetwork(spec, RATES, connectivity)
+    x = torch.randn(3, 8)
+    session = IncrementalScorer(network).start(x)
     modes = []
     for rate in RATES:
-        session.widen(rate)
+        with torch.inference_mode():
+            assert torch.allclose(session.widen(rate), network(x, rate=rate), atol=1e-4)
         modes.append(session.mode)
-    assert modes == ["fresh", "reuse", "reuse", "reuse"]
+    assert modes == expected
 
 
 @pytest.mark.parametrize(
@@ -247,14 +261,15 @@ def test_options_that_are_none_are_refused(network, option, value):
 def test_cache_bytes_are_the_bytes_that_the_chunks_hold(cases, connectivity, data):
     case = data.draw(cases(dtype=data.draw(st.sampled_from([torch.float32, torch.float64]))))
     network = case.sliced(connectivity).eval()
-    session = IncrementalScorer(network, reuse="always", chunk=2).start(*case.inputs(3))
+    reuse = data.draw(st.sampled_from(["auto", "always", "never"]))
+    session = IncrementalScorer(network, reuse=reuse, chunk=2).start(*case.inputs(3))
     for rate in network.rates:
         session.widen(rate)
         held = 0
         for chunk in session._chunks:
             held += sum(part.nbytes for prefix in chunk.prefixes.values() for part in prefix.parts())
             held += sum(total.nbytes for total in chunk.sums.values())
-        assert held == 3 * cache_bytes(network, case.shape, rate)
+        assert held == 3 * cache_bytes(network, case.shape, rate, reuse)
 
 
 def test_scores_handed_out_are_the_callers_own():
@@ -268,6 +283,29 @@ def test_scores_handed_out_are_the_callers_own():
         assert torch.allclose(scores, network(x, rate=rate), atol=1e-6)
         with torch.inference_mode():
             scores.fill_(100.0)
+
+
+def test_a_result_that_goes_on_under_another_name_outlives_the_pass():
+    """Dropout hands on what it reads; the head beside it must not have that memory given up behind the pass."""
+
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 8)
+            self.dropout, self.heads = nn.Dropout(0.5), nn.ModuleList([nn.Linear(8, 1), nn.Linear(8, 1)])
+
+        def forward(self, x):
+            y = self.first(x)
+            return self.heads[0](y) + self.heads[1](torch.relu(self.second(self.dropout(y))))
+
+    torch.manual_seed(0)
+    spec = convert(Skip(), RATES, "dense").spec
+    network = SlicedNetwork(spec, RATES, "nested").eval()
+    x = torch.randn(5, 4)
+    session = IncrementalScorer(network, reuse="always").start(x)
+    with torch.inference_mode():
+        for rate in RATES:
+            assert torch.allclose(session.widen(rate), network(x, rate=rate), atol=1e-5)
 
 
 @pytest.mark.parametrize("connectivity", ["nested", "dense"])

@@ -149,7 +149,7 @@ def test_flops_equal_torchs_counter(connectivity: str, case: Any) -> None:
         assert counted(lambda rate=rate: network(*inputs, rate=rate)) == 3 * costs.flops(k)
     session = IncrementalScorer(network, reuse="always").start(*inputs)
     for k, rate in enumerate(RATES):
-        assert counted(lambda rate=rate: session.widen(rate)) == 3 * costs.flops(k, k - 1)
+        assert counted(lambda rate=rate: session.widen(rate)) == 3 * costs.flops(k, k - 1, "always")
 
 
 def funnel(network: SlicedNetwork, case: Any, data: Any, scorer: IncrementalScorer) -> Any:
@@ -197,6 +197,24 @@ def test_once_per_query_with_tiers_and_survivors_is_each_candidates_full_row(reu
         torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize("connectivity", ["mixed@0.5", "mixed@1", "nested,hidden=dense", "mixed@1,theirs=mixed@0.5"])
+@given(case=towers(), data=st.data())
+@RANDOM
+def test_tiers_and_queries_over_the_borders_of_segments(connectivity: str, case: Any, data: Any) -> None:
+    network = sliced(case, connectivity)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slicing.incremental.MULTIPLY_ADDS_PER_COPY", 0)  # so that all that is exact is taken over
+        scorer = IncrementalScorer(network, chunk=data.draw(st.sampled_from([None, 1, 3])))
+        for _, _, ours, theirs, _ in funnel(network, case, data, scorer):
+            torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+    inputs = rows_of(case[2], torch.arange(5))
+    with torch.no_grad():
+        for k, rate in enumerate(RATES):
+            torch.testing.assert_close(
+                network.forward_all(*inputs)[k], network(*inputs, rate=rate), atol=1e-9, rtol=1e-9
+            )
+
+
 @BOTH
 @given(case=towers(), data=st.data())
 @RANDOM
@@ -205,8 +223,8 @@ def test_the_session_counts_the_query_part_once_per_query(connectivity: str, cas
     costs = cost(network, case[2])
     before = -1
     for session, queries, _, _, k in funnel(network, case, data, IncrementalScorer(network, reuse="always")):
-        own = costs.flops(k, before) - costs.query_flops(k, before)
-        spent = own * len(queries) + costs.query_flops(k, before) * len(queries.unique())
+        query = costs.query_flops(k, before, "always")
+        spent = (costs.flops(k, before, "always") - query) * len(queries) + query * len(queries.unique())
         assert session.flops * len(queries) == pytest.approx(spent)
         before = k
 

@@ -23,11 +23,17 @@ from slicing.layout import concatenated
 RANDOM = settings(max_examples=60, deadline=None)
 rising = st.lists(st.integers(1, 3), min_size=3, max_size=3).map(lambda s: (s[0], s[0] + s[1], sum(s)))
 spans = st.sampled_from([(-1, 0), (-1, 1), (-1, 2), (0, 1), (0, 2), (1, 2)])
-BOTH = pytest.mark.parametrize("connectivity", ["nested", "dense"])
+SEGMENTS = {"nested": (0, 0, 0), "dense": (0, 1, 2), "mixed@2": (0, 1, 1), "mixed@3": (0, 0, 2)}  # rates 1, 2 and 3
+FIRSTS = pytest.mark.parametrize("firsts", SEGMENTS.values(), ids=SEGMENTS)
 
 
 def block(layout: Layout, unit: int) -> int:
     return next(k for k, width in enumerate(layout.widths) if unit < width)
+
+
+def heard_by(unit: int, out: Layout, into: Layout, firsts: tuple[int, ...], to: int) -> int:
+    """Inputs that a unit reads at a rate: those of its block, or of its segment's first rate where that is wider."""
+    return into.widths[max(block(out, unit), firsts[to])]
 
 
 def parts_of(x: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
@@ -36,32 +42,34 @@ def parts_of(x: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
     return [x[:, a:b] for a, b in pairwise(edges)]
 
 
-@BOTH
+@FIRSTS
 @given(
     reads=rising, gives=rising, at=spans, bias=st.booleans(), rescale=st.booleans(), cuts=st.lists(st.integers(1, 8))
 )
 @RANDOM
-def test_linear_unit_by_unit(connectivity, bias, reads, gives, at, rescale, cuts):
+def test_linear_unit_by_unit(firsts, bias, reads, gives, at, rescale, cuts):
     (start, to), into, out = at, Layout.of(reads, -1), Layout.of(gives, -1)
-    layer = SlicedLinear(into, out, bias, connectivity, rescale).double()
+    layer = SlicedLinear(into, out, bias, firsts, rescale).double()
     if bias:
         torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, reads[to]).double()
-    scale = reads[-1] / reads[to] if rescale and connectivity == "dense" else 1.0
     expected = []
     for unit in range(gives[start] if start >= 0 else 0, gives[to]):
-        heard = reads[block(out, unit)] if connectivity == "nested" else reads[to]
+        heard = heard_by(unit, out, into, firsts, to)
+        scale = heard_by(unit, out, into, firsts, 2) / heard if rescale else 1.0
         total = sum(layer.weight[unit, i] * x[:, i] for i in range(heard)) * scale
         expected.append(total + (layer.bias[unit] if bias else 0.0))
     expected = torch.stack(expected, 1)
     with torch.no_grad():
         assert torch.allclose(layer((x,), start, to), expected)
         assert torch.allclose(layer(parts_of(x, cuts), start, to, layer.pack(start, to)), expected)
-        if start == -1 and to == 2 and not (rescale and connectivity == "dense"):
-            assert torch.allclose(layer.every_rate(x), expected)
+        if start == -1:
+            assert torch.allclose(layer.at_once(x, to), expected)
+            assert torch.allclose(
+                F.linear(x, layer.whole_weight(to), layer.bias[: gives[to]] if bias else None), expected
+            )
     assert layer.macs(start, to) == sum(
-        reads[block(out, unit)] if connectivity == "nested" else reads[to]
-        for unit in range(gives[start] if start >= 0 else 0, gives[to])
+        heard_by(unit, out, into, firsts, to) for unit in range(gives[start] if start >= 0 else 0, gives[to])
     )
 
 
@@ -71,9 +79,9 @@ def test_the_additive_head_sums_over_blocks(reads, at, outputs, bias, rescale, c
     (start, to), axis = at, 1 if conv else -1
     gives = Layout.fixed(outputs, 3, axis)
     if conv:
-        layer = SlicedConv2d(Layout.of(reads), gives, (1, 1), bias=bias).double()
+        layer = SlicedConv2d(Layout.of(reads), gives, (1, 1), bias=bias, head=True).double()
     else:
-        layer = SlicedLinear(Layout.of(reads, -1), gives, bias, "nested", rescale).double()
+        layer = SlicedLinear(Layout.of(reads, -1), gives, bias, rescale=rescale, head=True).double()
     x = torch.randn(2, reads[to], *((2, 3) if conv else ())).double()
     first = reads[start] if start >= 0 else 0
     weight = layer.weight[:, :, 0, 0] if conv else layer.weight
@@ -88,7 +96,7 @@ def test_the_additive_head_sums_over_blocks(reads, at, outputs, bias, rescale, c
     assert layer.parameter_count(to) == outputs * reads[to] + (outputs if bias else 0)
 
 
-@BOTH
+@FIRSTS
 @given(
     reads=rising,
     gives=rising,
@@ -98,33 +106,51 @@ def test_the_additive_head_sums_over_blocks(reads, at, outputs, bias, rescale, c
     dilation=st.integers(1, 2),
 )
 @RANDOM
-def test_convolution_unit_by_unit(connectivity, reads, gives, at, stride, padding, dilation):
+def test_convolution_unit_by_unit(firsts, reads, gives, at, stride, padding, dilation):
     (start, to), out = at, Layout.of(gives)
     options = {"stride": (stride, 1), "padding": (padding, 0), "dilation": (1, dilation)}
-    layer = SlicedConv2d(Layout.of(reads), out, (2, 3), connectivity=connectivity, **options).double()
+    into = Layout.of(reads)
+    layer = SlicedConv2d(into, out, (2, 3), firsts=firsts, **options).double()
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(1, reads[to], 5, 6).double()
     expected = []
     for unit in range(gives[start] if start >= 0 else 0, gives[to]):
-        heard = reads[block(out, unit)] if connectivity == "nested" else reads[to]
+        heard = heard_by(unit, out, into, firsts, to)
         kernel = layer.weight[unit : unit + 1, :heard]
         expected.append(F.conv2d(x[:, :heard], kernel, layer.bias[unit : unit + 1], **options))
     expected = torch.cat(expected, 1)
     with torch.no_grad():
         assert torch.allclose(layer((x,), start, to), expected)
         assert torch.allclose(layer((x,), start, to, layer.pack(start, to)), expected)
+        if start == -1:
+            assert torch.allclose(layer.at_once(x, to), expected)
+
+
+@FIRSTS
+@given(reads=rising, gives=rising)
+@RANDOM
+def test_the_full_widths_weights_begin_with_the_variance_of_their_fan_in_and_no_others_do(firsts, reads, gives):
+    into, out = Layout.of([64 * units for units in reads], -1), Layout.of([16 * units for units in gives], -1)
+    layer = SlicedLinear(into, out, firsts=firsts)
+    for unit in range(0, out.widths[-1], 16):
+        heard = heard_by(unit, out, into, firsts, 2)
+        rows = layer.weight[unit : unit + 16]
+        assert rows[:, :heard].var().item() == pytest.approx(2 / heard, rel=0.3)
+        assert not rows[:, heard:].any()
+        if layer.mask is not None:
+            assert layer.mask[unit].tolist() == [1.0] * heard + [0.0] * (into.widths[-1] - heard)
 
 
 def test_an_unsliced_input_is_read_whole_in_one_product():
-    layer = SlicedLinear(Layout.fixed(3, 3, -1), Layout.of((2, 4, 6), -1), connectivity="nested")
-    assert layer.blocks(-1, 2) == [(0, 6, 3)]
-    assert layer.blocks(0, 2) == [(2, 6, 3)]
+    layer = SlicedLinear(Layout.fixed(3, 3, -1), Layout.of((2, 4, 6), -1))
+    assert layer.blocks(-1, 2) == [(0, 6, 3, 1.0)]
+    assert layer.blocks(0, 2) == [(2, 6, 3, 1.0)]
     assert layer.mask is None
-    nested = SlicedLinear(Layout.of((1, 2, 3), -1), Layout.of((2, 4, 6), -1), connectivity="nested")
-    assert nested.blocks(-1, 2) == [(0, 2, 1), (2, 4, 2), (4, 6, 3)]
-    assert nested.blocks(1, 2) == [(4, 6, 3)]
+    nested = SlicedLinear(Layout.of((1, 2, 3), -1), Layout.of((2, 4, 6), -1))
+    assert nested.blocks(-1, 2) == [(0, 2, 1, 1.0), (2, 4, 2, 1.0), (4, 6, 3, 1.0)]
+    assert nested.blocks(1, 2) == [(4, 6, 3, 1.0)]
     assert nested.parameter_count(1) == 2 * 1 + 2 * 2 + 4
-    head = SlicedLinear(Layout.fixed(3, 2, -1), Layout.fixed(2, 2, -1))
+    head = SlicedLinear(Layout.fixed(3, 2, -1), Layout.fixed(2, 2, -1), head=True)
     assert head.column_span(-1, 0) == (0, 3)
     assert head.column_span(0, 1) == (3, 3)
     assert head.macs(0, 1) == 0

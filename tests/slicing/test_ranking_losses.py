@@ -1,6 +1,7 @@
 """Ranking losses against plain loops and arithmetic written out."""
 
 import math
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -145,14 +146,14 @@ class TestListDistillation:
 
     def test_schemes_give_it_the_queries_and_no_gradient_reaches_the_teacher(self) -> None:
         class Table(nn.Module):
-            rates, connectivity = (0.5, 1.0), "nested"
+            rates = (0.5, 1.0)
 
             def __init__(self) -> None:
                 super().__init__()
                 self.scores = nn.Parameter(torch.randn(2, 4, 1))
 
-            def forward_all(self, x: Tensor) -> Tensor:
-                return self.scores
+            def forward_all(self, x: Tensor, positions: Sequence[int] = (0, 1)) -> Tensor:
+                return self.scores[list(positions)]
 
         target = torch.tensor([[1.0, 0], [0.0, 0], [0.0, 1], [0.0, 1]])  # query 1 teaches by distillation alone
         for scheme in (

@@ -1,0 +1,297 @@
+"""Sliced layers whose units read other units: dense layers and convolutions.
+
+They are called as ``layer(parts, start, to)`` and read the whole input prefix at ``to``; the result holds the new units
+alone (see :mod:`slicing.layers`). What a unit reads at a rate follows from the rate's segment (see
+:class:`slicing.connectivity.Connectivity`): the segment's first rate is one dense block, and from there on the weight
+is block lower triangular, so that inside a segment no result changes when the network is widened.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from slicing.connectivity import Firsts
+from slicing.errors import SlicingError
+from slicing.layout import Layout
+
+
+class Block(NamedTuple):
+    """One product of a layer: rows ``first`` to ``stop`` of its weight, which read the first ``columns`` inputs.
+
+    ``scale`` makes up for inputs that these units read at full width and not yet here (section 3.5.1).
+    """
+
+    first: int
+    stop: int
+    columns: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One weight block and its part of the bias, ready for a product."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Mixing(nn.Module):
+    """What :class:`slicing.linear.SlicedLinear` and :class:`slicing.conv.SlicedConv2d` share.
+
+    Attributes:
+        weight: (out, in, ...); entries that no segment uses, those above a nested layer's block diagonal, are zero and
+            stay zero.
+        bias: (out,) or None.
+        firsts: for each rate's position that of the first rate of its segment.
+        head: an additive head: every output unit at every rate, as a sum over input blocks.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        reads: Layout,
+        gives: Layout,
+        kernel: Sequence[int],
+        bias: bool,
+        firsts: Firsts | None,
+        rescale: bool,
+        head: bool,
+    ) -> None:
+        """Args: firsts: None is one segment, nested; a head has no use for it. rescale: see :class:`SlicedLinear`."""
+        super().__init__()
+        self.reads, self.gives, self.head, self.rescale = reads, gives, head, rescale
+        self.firsts = (0,) * len(gives.widths) if firsts is None else firsts
+        self._blocks: dict[tuple[int, int], list[Block]] = {}
+        out, into = gives.widths[-1], reads.widths[-1]
+        self.weight = nn.Parameter(torch.empty(out, into, *kernel))
+        self.bias = nn.Parameter(torch.empty(out)) if bias else None
+        for first in set(self.firsts):
+            self.register_buffer(_mask_name(first), self._mask(first), persistent=False)
+        self.reset_parameters()
+
+    @property
+    def mask(self) -> Tensor | None:
+        """One where a weight is used at full width and zero elsewhere, (out, in, ...); None: all are used."""
+        mask: Tensor | None = getattr(self, _mask_name(self.firsts[-1]))
+        return mask
+
+    def blocks(self, start: int, to: int) -> list[Block]:
+        """The products that lead from ``start`` to ``to``.
+
+        Where a segment begins between them, the old units are left as they are although they would read more now
+        (section 3.4); an exact pass begins at ``start=-1`` there.
+        """
+        if (start, to) not in self._blocks:
+            self._blocks[start, to] = self._products(start, to)
+        return self._blocks[start, to]
+
+    def _products(self, start: int, to: int) -> list[Block]:
+        rows, columns = self.gives.widths, self.reads.widths
+        if self.head:
+            return [Block(0, rows[to], columns[to], self.scale(to))]
+        blocks: list[Block] = []
+        done = rows[start] if start >= 0 else 0
+        for k in range(self.firsts[to], to + 1):
+            if rows[k] <= done:
+                continue
+            if blocks and blocks[-1].columns == columns[k]:  # same columns (an unsliced input): one product
+                blocks[-1] = blocks[-1]._replace(stop=rows[k])
+            else:
+                blocks.append(Block(done, rows[k], columns[k], self.scale(k)))
+            done = rows[k]
+        return blocks
+
+    def column_span(self, start: int, to: int) -> tuple[int, int]:
+        """The new input columns of an additive head between two rates: none, past the first, of an unsliced input."""
+        return (self.reads.widths[start] if start >= 0 else 0), self.reads.widths[to]
+
+    def scale(self, k: int) -> float:
+        """Output rescaling of the units that read the inputs of rate k: what they read at full width over that.
+
+        M / round(rM) in a head, and in a dense layer (section 3.5.1); 1.0 where the layer does not rescale, and where
+        the units read no more at full width.
+        """
+        if not self.rescale or not self.reads.widths[k]:
+            return 1.0
+        widest = len(self.firsts) - 1 if self.head else max(k, self.firsts[-1])
+        return self.reads.widths[widest] / self.reads.widths[k]
+
+    def forward(
+        self,
+        parts: Sequence[Tensor],
+        start: int,
+        to: int,
+        packed: Sequence[Packed] | None = None,
+        out: Tensor | None = None,
+        added: bool = False,
+    ) -> Tensor:
+        """The units between two rates.
+
+        Args:
+            parts: the input prefix at ``to``, in parts side by side; for an additive head the new input units alone.
+            start: position of the rate reached before, or -1.
+            to: position of the rate to reach.
+            packed: the weight blocks, packed once by :meth:`pack` (None: sliced here, so that gradients flow).
+            out: where a dense layer shall put the new units, (N, new units).
+            added: what ``out`` holds takes the place of the bias.
+
+        Returns:
+            The new units; for an additive head the new units' share of the sum, without scale and bias.
+
+        Raises:
+            SlicingError: when the input prefix does not have the units of that rate.
+        """
+        if self.head:
+            weight = packed[0].weight if packed else self._head_block(start, to)
+            return self.product(parts, weight, None, 1.0)
+        found, wanted = sum([part.shape[self.reads.axis] for part in parts]), self.reads.widths[to]
+        if found != wanted:  # reading its first columns would hide it
+            raise SlicingError(f"a layer that reads {wanted} units at this rate got {found}; check the input's shape")
+        blocks = self.blocks(start, to)
+        packed = packed or [Packed(self.weight[a:b, :m], self._bias(a, b)) for a, b, m, _ in blocks]
+        rows = []
+        for (a, b, m, scale), each in zip(blocks, packed, strict=True):
+            place = out if out is None or len(blocks) == 1 else out[:, a - blocks[0].first : b - blocks[0].first]
+            bias = place if added else each.bias
+            rows.append(self.product(self._first(parts, m), each.weight, bias, scale, place))
+        if len(rows) == 1:
+            return rows[0]
+        return torch.cat(rows, self.gives.axis) if out is None else out
+
+    def at_once(self, x: Tensor, to: int) -> Tensor:
+        """All units at ``to`` in one product, for training: the masked weight gives the gradient its shape, too.
+
+        Several where they are rescaled differently.
+        """
+        mask: Tensor | None = getattr(self, _mask_name(self.firsts[to]))
+        blocks = self.blocks(-1, to)
+        if mask is None or len(blocks) == 1 or any(block.scale != 1.0 for block in blocks):
+            return self((x,), -1, to)
+        out, into = self.gives.widths[to], self.reads.widths[to]
+        return self.product((x,), self.weight[:out, :into] * mask[:out, :into], self._bias(0, out), 1.0)
+
+    @torch.no_grad()
+    def whole_weight(self, to: int) -> Tensor:
+        """The r-net's weight, rescaled, zero where a unit does not read: (units at ``to``, inputs at ``to``, ...)."""
+        whole = self.weight.new_zeros(self.gives.widths[to], self.reads.widths[to], *self.weight.shape[2:])
+        for a, b, m, scale in self.blocks(-1, to):
+            whole[a:b, :m] = self.weight[a:b, :m] * scale
+        return whole
+
+    @torch.no_grad()
+    def pack(self, start: int, to: int) -> list[Packed]:
+        """Copies of the weight blocks that lead from ``start`` to ``to``, laid out for the product."""
+        if self.head:
+            return [Packed(self._packed(self._head_block(start, to)), None)]
+        return [
+            Packed(self._packed(self.weight[a:b, :m]), _copied(self._bias(a, b)))
+            for a, b, m, _ in self.blocks(start, to)
+        ]
+
+    def finish_head(self, total: Tensor, to: int) -> Tensor:
+        """Scores from the sum of an additive head's shares up to ``to``: rescaled, bias added."""
+        scale = self.scale(to)
+        total = total if scale == 1.0 else total * scale
+        if self.bias is None:
+            return total
+        return total + (self.bias if self.gives.axis == -1 else self.bias[:, None, None])
+
+    def macs(self, start: int, to: int) -> int:
+        """Multiply-adds per output position of :meth:`forward`."""
+        taps = self.weight[0, 0].numel()
+        if self.head:
+            first, last = self.column_span(start, to)
+            return self.gives.widths[to] * (last - first) * taps
+        return sum((b - a) * m for a, b, m, _ in self.blocks(start, to)) * taps
+
+    def parameter_count(self, to: int) -> int:
+        """Weights and biases that the r-net uses; a nested layer has none above the block diagonal."""
+        taps = self.weight[0, 0].numel()
+        weights = sum((b - a) * m for a, b, m, _ in self.blocks(-1, to)) * taps
+        return weights + (self.gives.widths[to] if self.bias is not None else 0)
+
+    def masks(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """The weight and its mask at full width, zero where the weight is; nothing where it has none."""
+        return [] if self.mask is None else [(self.weight, self.mask)]
+
+    @torch.no_grad()
+    def reset_parameters(self, lateral: float = 1.0) -> None:
+        """He initialisation for rectifiers, each block by the fan-in its units have at full width.
+
+        Args:
+            lateral: factor, in [0, 1], on the weights by which a nested block's units read narrower blocks. Below 1
+                the blocks start apart, so that a wide one learns features of its own (``docs/nesting.md``).
+
+        Raises:
+            SlicingError: when lateral lies outside [0, 1].
+        """
+        if not 0 <= lateral <= 1:
+            raise SlicingError(f"lateral must lie in [0, 1], got {lateral}; 1 starts all weights alike, try 0.1")
+        taps = self.weight[0, 0].numel()
+        self.weight.zero_()
+        narrower = 0
+        for a, b, m, _ in self.blocks(-1, len(self.gives.widths) - 1):
+            gain = 1.0 if self.head else 2.0
+            self.weight[a:b, :m].normal_(0.0, (gain / max(1, m * taps)) ** 0.5)
+            self.weight[a:b, :narrower] *= lateral
+            narrower = m
+        if self.bias is not None:
+            self.bias.zero_()
+
+    def product(
+        self,
+        parts: Sequence[Tensor],
+        weight: Tensor,
+        bias: Tensor | None,
+        scale: float,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """``scale * weight x + bias`` for one block, x in parts side by side; into ``out`` where given."""
+        raise NotImplementedError
+
+    def _first(self, parts: Sequence[Tensor], columns: int) -> list[Tensor]:
+        """The first ``columns`` units of the parts."""
+        first: list[Tensor] = []
+        for part in parts:
+            size = part.shape[self.reads.axis]
+            if columns >= size:
+                first.append(part)
+            elif columns > 0:
+                first.append(part.narrow(self.reads.axis, 0, columns))
+            columns -= size
+        return first or [parts[0].narrow(self.reads.axis, 0, 0)]
+
+    def _bias(self, first: int, stop: int) -> Tensor | None:
+        return None if self.bias is None else self.bias[first:stop]
+
+    def _packed(self, block: Tensor) -> Tensor:
+        return block.contiguous()
+
+    def _head_block(self, start: int, to: int) -> Tensor:
+        first, last = self.column_span(start, to)
+        return self.weight[:, first:last]
+
+    def _mask(self, first: int) -> Tensor | None:
+        """One where a segment uses a weight, zero elsewhere; None where it uses all."""
+        last = max(k for k, begins in enumerate(self.firsts) if begins == first)
+        blocks = self.blocks(-1, last)
+        if len(blocks) == 1:
+            return None
+        rows, columns = self.weight.shape[:2]
+        mask = torch.zeros(rows, columns)
+        for a, b, m, _ in blocks:
+            mask[a:b, :m] = 1.0
+        return mask.reshape(rows, columns, *(1,) * (self.weight.dim() - 2))
+
+
+def _mask_name(first: int) -> str:
+    return f"mask_{first}"
+
+
+def _copied(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
