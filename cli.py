@@ -89,12 +89,16 @@ def simulate() -> None:
     show_default=True,
     help="Distribution of the sampled rates (Equation 10).",
 )
-@click.option("--weights", callback=_loss_weights, help="Weights of the rates' losses (joint) [default: .3,.15,..,1].")
-@click.option("--distill", type=float, default=0.5, show_default=True, help="Share of distillation (joint).")
 @click.option(
-    "--own", type=float, default=0.5, show_default=True, help="Share of each block's own loss (joint, nested)."
+    "--weights",
+    callback=_loss_weights,
+    help="Weights of the rates' losses (joint) [default: .3,.15,..,1 over their sum].",
 )
-@click.option("--lateral", type=float, default=0.1, show_default=True, help="Initial narrow-to-wide weights (nested).")
+@click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation (joint).")
+@click.option(
+    "--own", type=float, default=0.0, show_default=True, help="Share of each block's own loss (joint, nested)."
+)
+@click.option("--lateral", type=float, default=1.0, show_default=True, help="Initial narrow-to-wide weights (nested).")
 @click.option("--epochs", type=int, help="Passes over the training images [default: by data set].")
 @click.option("--batch", "batch_size", type=int, help="Images in a training step [default: by data set].")
 @click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Peak learning rate.")
@@ -140,7 +144,16 @@ Examples:
     "systems",
     multiple=True,
     type=click.Choice(
-        ["separate", "dense-sampled", "dense-sandwich", "nested-plain", "nested", "nested-even", "nested-wide", "mixed"]
+        [
+            "separate",
+            "dense-sampled",
+            "dense-sandwich",
+            "nested",
+            "nested-recipe",
+            "nested-even",
+            "nested-wide",
+            "mixed",
+        ]
     ),
     help="Run this system only; repeatable [default: all].",
 )
@@ -156,7 +169,7 @@ def nesting(
     """What nesting costs: separate, dense sliced and nested networks on the same data and budget.
 
     Trains every system with every seed, runs the paper's protocol, prints mean and spread and writes nesting.csv
-    beside the report. --distill, --own and --lateral are the recipe of the systems nested and nested-wide.
+    beside the report. --weights, --distill, --own and --lateral hold for nested, nested-wide and mixed.
     """
     from rich.console import Console
 

@@ -72,9 +72,7 @@ def simulate_language_model(settings: LanguageSettings, command: str, progress: 
     above = [each for each in paper.EVERY_SIXTEENTH if each >= settings.lower_bound]
     dense = language_network(settings, words, above, "dense")
     nested = language_network(settings, words, paper.EVERY_EIGHTH, "nested")
-    weights = Joint().weights_of(len(nested.rates))
-    joint = Joint([weight / sum(weights) for weight in weights])  # the mean: the results were measured with it
-    trained += [("sliced-dense", dense, Sampled()), ("sliced-nested", nested, joint)]
+    trained += [("sliced-dense", dense, Sampled()), ("sliced-nested", nested, Joint())]
     for name, network, scheme in trained:
         results[name] = trainer.fit(name, network, scheme)
     judged = _judged(text, separate, dense, nested, progress)

@@ -44,13 +44,14 @@ from simulations.settings import CascadeSettings, SchemeName
 from slicing import SlicedNetwork, TrainResult, cost
 from slicing.files import atomic_path
 from slicing.progress import Progress, open_task
+from slicing.schemes import wide_weights
 
 SYSTEMS = (
     "separate",
     "dense-sampled",
     "dense-sandwich",
-    "nested-plain",
     "nested",
+    "nested-recipe",
     "nested-even",
     "nested-wide",
     "mixed",
@@ -62,12 +63,13 @@ class NestingSettings:
     """One run of the comparison.
 
     Attributes:
-        base: data, architecture, budget and the nested recipe, as for the cascade simulation; its connectivity,
+        base: data, architecture, budget and the joint loss, as for the cascade simulation; its connectivity,
             scheme and seed are the systems' own.
         seeds: of weights, order, augmentation and split, one run of every system each.
         systems: which to run: ``separate`` networks, one per rate; a dense sliced network trained by sampled rates or
-            by the sandwich rule; nested ones by a plain joint loss, by the base settings' recipe, by that with
-            equal loss weights, and by that with ``widen`` times the width.
+            by the sandwich rule; nested ones by the base settings, by the recipe of ``docs/nesting.md``, by that
+            with equal loss weights, and by the base settings with ``widen`` times the width; and one whose last rate
+            is recomputed.
         widen: factor on the width in ``nested-wide``.
     """
 
@@ -136,12 +138,12 @@ def system_settings(name: str, base: CascadeSettings, widen: float) -> CascadeSe
         scheme: SchemeName = "sampled" if name == "dense-sampled" else "sandwich"
         return replace(base, connectivity=("dense",), scheme=scheme)
     nested = replace(base, connectivity=("nested",), scheme="joint")
-    if name == "nested-plain":
-        return replace(nested, distill=0.0, own=0.0, lateral=1.0)
     if name == "mixed":  # the last rate recomputed, every unit reading every other
         return replace(nested, connectivity=(f"mixed@{base.rates[-1]:g}",))
-    if name == "nested-even":
-        return replace(nested, weights=(1.0,) * len(base.rates))
+    if name in ("nested-recipe", "nested-even"):
+        count = len(base.rates)
+        weights = wide_weights(count) if name == "nested-recipe" else (1.0,) * count
+        return replace(nested, weights=weights, distill=0.5, own=0.5, lateral=0.1)
     return replace(nested, width=base.width * widen) if name == "nested-wide" else nested
 
 

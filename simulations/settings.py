@@ -64,9 +64,9 @@ class CascadeSettings:
     scheme: SchemeName = "auto"
     distribution: Literal["normal", "uniform"] = "normal"
     weights: tuple[float, ...] | None = None
-    distill: float = 0.5
-    own: float = 0.5
-    lateral: float = 0.1
+    distill: float = 0.0
+    own: float = 0.0
+    lateral: float = 1.0
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float = 0.1

@@ -44,18 +44,23 @@ class Plain:
         return self.criterion(model(*as_tuple(x)), y)
 
 
+def wide_weights(count: int) -> tuple[float, ...]:
+    """0.3 for the narrowest of ``count`` rates, 1 for the widest, 0.15 for each between (0.3 and 1 of two rates)."""
+    return (0.3, *(0.15,) * (count - 2), 1.0) if count > 1 else (1.0,)
+
+
 @dataclass(frozen=True)
 class Joint:
     """All rates in every step: their weighted losses add up.
 
-    The sum, not the mean: a block then learns at the pace of a plain network's step, and one learning rate suits
-    both (``docs/nesting.md``). It costs one forward pass per segment of rates, each as wide as the segment's last
-    rate: one pass in all for a nested network, one per rate for a dense one, two for ``mixed@1``.
+    With weights that sum to 1, as by default, narrow and wide rates learn slowly and alike, and the stages of a
+    cascade agree; with larger ones the wide end learns more and agrees less (``docs/nesting.md``). It costs one
+    forward pass per segment of rates, each as wide as the segment's last rate: one pass in all for a nested
+    network, one per rate for a dense one, two for ``mixed@1``.
 
     Args:
         weights: one number per rate, narrowest first, in ``[0, inf)``, not all 0, taken as they are. ``None`` gives
-            0.3 to the narrowest, 1 to the widest and 0.15 to each rate between. Equal weights make the stages agree
-            more and cost the wide end accuracy.
+            :func:`wide_weights`, divided by their sum.
         distill: share of each narrower rate's loss that is distillation from the widest rate's scores of the
             same step, in ``[0, 1]``; the rest is against the labels. The widest learns from the labels alone.
         criterion: the loss against the labels.
@@ -122,7 +127,8 @@ class Joint:
         """The weights of ``count`` rates."""
         weights = self.weights
         if weights is None:
-            weights = (0.3, *(0.15,) * (count - 2), 1.0) if count > 1 else (1.0,)
+            found = wide_weights(count)
+            weights = [weight / sum(found) for weight in found]
         if len(weights) != count:
             raise SlicingError(
                 f"weights must hold one number per rate, {count} in all, got {len(weights)}; try weights=None"

@@ -102,16 +102,16 @@ def test_systems_equal_those_of_the_cascade_simulation(tmp_path: Path) -> None:
 
 
 def test_what_makes_each_system(tmp_path: Path) -> None:
-    base = CascadeSettings(out=tmp_path, rates=(0.5, 1.0), width=0.5, **RECIPE)
+    base = CascadeSettings(out=tmp_path, rates=(0.5, 1.0), width=0.5)
     made = {name: system_settings(name, base, 1.5) for name in SYSTEMS}
     nested = replace(base, connectivity=("nested",), scheme="joint")
     assert made == {
         "separate": base,
         "dense-sampled": replace(base, connectivity=("dense",), scheme="sampled"),
         "dense-sandwich": replace(base, connectivity=("dense",), scheme="sandwich"),
-        "nested-plain": replace(nested, distill=0.0, own=0.0, lateral=1.0),
         "nested": nested,
-        "nested-even": replace(nested, weights=(1.0, 1.0)),
+        "nested-recipe": replace(nested, weights=(0.3, 1.0), **RECIPE),
+        "nested-even": replace(nested, weights=(1.0, 1.0), **RECIPE),
         "nested-wide": replace(nested, width=0.75),
         "mixed": replace(nested, connectivity=("mixed@1",)),
     }
