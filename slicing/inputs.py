@@ -6,7 +6,7 @@ query, so whatever depends on query inputs alone can be computed once per query:
 they meet a candidate's own, and are handed out to the candidates there.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -96,7 +96,7 @@ class Inputs:
         return found
 
     def entering(
-        self, given: Sequence[Tensor | None], start: int, to: int, queries: Queries | None, like: Tensor
+        self, given: Sequence[Tensor | None], start: int, to: int, queries: Queries | None, like: Callable[[], Tensor]
     ) -> dict[str, Tensor]:
         """What of each flows into a pass: new units alone, so none of a tier that is in already, or not yet.
 
@@ -104,7 +104,7 @@ class Inputs:
             given: (N, ...) each, query inputs (Q, ...) where there are ``queries``; None for one that is not read.
             start, to: positions of the rates.
             queries: of the candidates.
-            like: of the type that features without units shall have.
+            like: gives a tensor of the type that features without units shall have; called where there are some.
 
         Raises:
             SlicingError: when their number is wrong, or one that is read is missing.
@@ -125,7 +125,7 @@ class Inputs:
             if name not in values:
                 rows = self._rows(name, values, queries)
                 ids = name in self._looked_up
-                values[name] = like.new_zeros(rows, dtype=torch.int64) if ids else like.new_empty(rows, 0)
+                values[name] = like().new_zeros(rows, dtype=torch.int64) if ids else like().new_empty(rows, 0)
         return values
 
     def _rows(self, name: str, values: Mapping[str, Tensor], queries: Queries | None) -> int:

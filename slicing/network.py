@@ -131,7 +131,6 @@ class SlicedNetwork(nn.Module):
         self._owned, self._prefixes = self._dense_results()
         self._passes: dict[tuple[Reuse, int, int], Sequence[tuple[Step, int, bool]]] = {}
 
-    @property
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.empty(0))
 
