@@ -1,5 +1,6 @@
 """What the experiments on elastic image networks share (sections 5.1, 5.3, 5.4): scales, training, accuracy by rate."""
 
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from data import ImageData, load_images, ordered_batches
+from data import ImageData, ordered_batches
 from simulations.baselines import Point, accuracy_of
+from simulations.cascade import load_data
 from simulations.history import training_history
 from simulations.image_training import EVALUATION_BATCH, Trainer
 from simulations.report import check_out, machine, validate_report, versions, write_report
@@ -112,9 +114,15 @@ class Workbench:
         if settings.data_dir is None and sizes.data != "digits":
             raise SlicingError(f"scale {settings.scale} needs {sizes.data}; pass --data-dir with its folder")
         self.settings, self.sizes, self._progress = settings, sizes, progress
-        self.data: ImageData = load_images(
-            sizes.data, settings.data_dir, train_limit=sizes.train_limit, seed=settings.seed
+        asked = CascadeSettings(
+            out=settings.out,
+            data=sizes.data,
+            data_dir=settings.data_dir,
+            train_limit=sizes.train_limit,
+            seed=settings.seed,
+            resume=settings.resume,
         )
+        self.data: ImageData = load_data(asked, progress)
         self.config = TrainConfig(
             epochs=sizes.epochs,
             batch_size=sizes.batch_size,
@@ -124,7 +132,6 @@ class Workbench:
         )
         folder = settings.out / "checkpoints"
         folder.mkdir(exist_ok=True)
-        asked = CascadeSettings(out=settings.out, data=sizes.data, resume=settings.resume)
         self._trainer = Trainer(asked, self.data, self.config, folder, progress)
         self.histories: list[dict[str, Any]] = []
 
@@ -232,9 +239,11 @@ class Workbench:
 
     def write_csv(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Write numbers beside the report, whole or not at all."""
-        lines = [",".join(columns), *(",".join(str(cell) for cell in row) for row in rows)]
-        with atomic_path(self.settings.out / name) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with (
+            atomic_path(self.settings.out / name) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
 def percent(share: float) -> str:

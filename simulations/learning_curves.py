@@ -67,7 +67,7 @@ def simulate_learning_curves(settings: ElasticSettings, command: str, progress: 
         f"{percent(series[last][-1][0])}% and {percent(series[first][-1][0])}%; the full fixed network on "
         f"{percent(series['full fixed'][-1][0])}%."
     )
-    cells = [(f'"{name}"', epoch, *pair) for name, found in series.items() for epoch, pair in enumerate(found, start=1)]
+    cells = [(name, epoch, *pair) for name, found in series.items() for epoch, pair in enumerate(found, start=1)]
     bench.write_csv("learning_curves.csv", ("network", "epoch", "test_error", "test_loss"), cells)
     return bench.write(command, headline, "learning curves", tables=[table], curves=[error, loss])
 
