@@ -84,7 +84,7 @@ def _running_totals(module: nn.Module, x: Tensor, segment: Sequence[int]) -> lis
         if totals and first == stop:
             totals.append(totals[-1])
         else:
-            share = module((x.narrow(module.reads.axis, first, stop - first),), before, k)
+            share = module(x.narrow(module.reads.axis, first, stop - first), before, k)
             totals.append(totals[-1] + share if totals else share)
         before = k
     return [module.finish_head(total, k) for k, total in zip(segment, totals, strict=True)]

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from slicing.inputs import Queries
 from slicing.memory import Memory, Space
-from slicing.mixing import Mixing, Packed
+from slicing.mixing import Mixing
+from slicing.packed import PackedLayer
 from slicing.reuse import Reuse
 
 if TYPE_CHECKING:
     from slicing.network import SlicedNetwork
 
-Packing = Callable[[str, Mixing, int, int], Sequence[Packed]]
+Packing = Callable[[str, Mixing, int, int], PackedLayer]
 
 
 class Prefix(Protocol):
@@ -56,15 +57,18 @@ class BlockPrefix:
 
     def gathered(self, chosen: Sequence[tuple[Prefix, Tensor]], space: Space) -> "BlockPrefix":
         """The survivors' rows, in one block: one product reads it faster than several."""
+        if len(chosen) == 1 and len(self.blocks) == 1:
+            return BlockPrefix([_gathered([(self.blocks[0], chosen[0][1])], space)])
         sizes = [block.shape[1] for block in self.blocks]
         merged = space.empty(sum([rows.shape[0] for _, rows in chosen]), sum(sizes), self.blocks[0])
         top = 0
         for prefix, rows in chosen:
-            bottom, left = top + rows.shape[0], 0
+            count, left = rows.shape[0], 0
+            place = merged if len(chosen) == 1 else merged.narrow(0, top, count)
             for block, size in zip(prefix.parts(), sizes, strict=True):
-                torch.index_select(block, 0, rows, out=merged[top:bottom, left : left + size])
+                torch.index_select(block, 0, rows, out=place.narrow(1, left, size))
                 left += size
-            top = bottom
+            top += count
         return BlockPrefix([merged])
 
 
@@ -173,7 +177,7 @@ class Chunk:
             self.sums[head] = share if start < 0 else self.sums[head] + share
         return self.sums[head]
 
-    def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Packed]:
+    def weights(self, name: str, layer: Mixing, start: int, to: int) -> PackedLayer:
         """The layer's packed weight blocks."""
         return self.packed(name, layer, start, to)
 
@@ -220,11 +224,15 @@ def _queries_of(parts: Sequence[tuple[Chunk, Tensor]]) -> tuple[Queries | None, 
 
 def _gathered(parts: Sequence[tuple[Tensor, Tensor]], space: Space) -> Tensor:
     """Chosen rows of several tensors, one below the other, each copied once."""
-    first = parts[0][0]
-    count = sum(rows.shape[0] for _, rows in parts)
-    result = space.empty(count, prod(first.shape[1:]), first).view(count, *first.shape[1:])
+    first, rows = parts[0]
+    shape = first.shape[1:]
+    result = space.empty(sum([rows.shape[0] for _, rows in parts]), prod(shape), first)
+    if len(shape) != 1:
+        result = result.view(-1, *shape) if result.numel() else result.new_empty(result.shape[0], *shape)
+    if len(parts) == 1:
+        return torch.index_select(first, 0, rows, out=result)
     at = 0
     for tensor, rows in parts:
-        torch.index_select(tensor, 0, rows, out=result[at : at + rows.shape[0]])
+        torch.index_select(tensor, 0, rows, out=result.narrow(0, at, rows.shape[0]))
         at += rows.shape[0]
     return result

@@ -10,6 +10,7 @@ from slicing.connectivity import Firsts
 from slicing.errors import SlicingError
 from slicing.layout import Layout, keep_groups_whole, span
 from slicing.mixing import Mixing
+from slicing.packed import ConvProduct, Product
 from slicing.rates import check_widths
 
 
@@ -32,20 +33,13 @@ class SlicedConv2d(Mixing):
         self.stride, self.dilation = tuple(stride), tuple(dilation)
         self.padding = padding if isinstance(padding, str) else tuple(padding)
 
-    def product(
-        self,
-        parts: Sequence[Tensor],
-        weight: Tensor,
-        bias: Tensor | None,
-        scale: float,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Convolution of one block; x (N, in, H, W) in one part, weight (out, in, kh, kw)."""
-        (x,) = parts
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        """Convolution of one block; x (N, in, H, W)."""
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation)
 
-    def _packed(self, block: Tensor) -> Tensor:
-        return block.contiguous(memory_format=torch.channels_last)
+    def packed(self, weight: Tensor, bias: Tensor | None, scale: float) -> Product:
+        """The same, with copies laid out for the product."""
+        return ConvProduct(weight, bias, (self.stride, self.padding, self.dilation))
 
 
 class SlicedGroupedConv2d(nn.Module):

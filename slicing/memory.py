@@ -21,18 +21,22 @@ class Space:
     def __init__(self) -> None:
         self._slabs: list[Tensor] = []
         self._slab, self._at = 0, 0
+        self._typed: dict[tuple[int, torch.dtype], Tensor] = {}  # a slab, seen as elements of a type
 
     def empty(self, rows: int, columns: int, like: Tensor) -> Tensor:
         """An uninitialised (rows, columns) of the type and on the device of ``like``."""
-        if like.device.type != "cpu":
+        if not like.is_cpu:
             return like.new_empty(rows, columns)
-        itemsize = like.element_size()
+        itemsize = like.itemsize
         size = rows * columns * itemsize
         while self._slab < len(self._slabs) and self._at + size > self._slabs[self._slab].shape[0]:
             self._slab, self._at = self._slab + 1, 0
         if self._slab == len(self._slabs):
             self._slabs.append(torch.empty(_whole(max(size, self.held, SMALLEST_SLAB)), dtype=torch.uint8))
-        room = self._slabs[self._slab].view(like.dtype).as_strided((rows, columns), (columns, 1), self._at // itemsize)
+        typed = self._typed.get((self._slab, like.dtype))
+        if typed is None:
+            typed = self._typed[self._slab, like.dtype] = self._slabs[self._slab].view(like.dtype)
+        room = typed.as_strided((rows, columns), (columns, 1), self._at // itemsize)
         self._at += _whole(size)
         return room
 
@@ -52,7 +56,7 @@ class Space:
     def clear(self) -> None:
         """Give up every tensor; the memory stays, in one piece."""
         if len(self._slabs) > 1:
-            self._slabs = [torch.empty(self.held, dtype=torch.uint8)]
+            self._slabs, self._typed = [torch.empty(self.held, dtype=torch.uint8)], {}
         self._slab, self._at = 0, 0
 
 

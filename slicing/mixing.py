@@ -7,7 +7,6 @@ is block lower triangular, so that inside a segment no result changes when the n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from slicing.connectivity import Firsts
 from slicing.errors import SlicingError
 from slicing.layout import Layout
+from slicing.packed import PackedLayer, Product, check_units
 
 
 class Block(NamedTuple):
@@ -28,14 +28,6 @@ class Block(NamedTuple):
     stop: int
     columns: int
     scale: float
-
-
-@dataclass(frozen=True)
-class Packed:
-    """One weight block and its part of the bias, ready for a product."""
-
-    weight: Tensor
-    bias: Tensor | None
 
 
 class Mixing(nn.Module):
@@ -121,24 +113,13 @@ class Mixing(nn.Module):
         widest = len(self.firsts) - 1 if self.head else max(k, self.firsts[-1])
         return self.reads.widths[widest] / self.reads.widths[k]
 
-    def forward(
-        self,
-        parts: Sequence[Tensor],
-        start: int,
-        to: int,
-        packed: Sequence[Packed] | None = None,
-        out: Tensor | None = None,
-        added: bool = False,
-    ) -> Tensor:
-        """The units between two rates.
+    def forward(self, x: Tensor, start: int, to: int) -> Tensor:
+        """The units between two rates, from the weights as they are, so that gradients flow; see :meth:`pack`.
 
         Args:
-            parts: the input prefix at ``to``, in parts side by side; for an additive head the new input units alone.
+            x: the input prefix at ``to``; for an additive head the new input units alone.
             start: position of the rate reached before, or -1.
             to: position of the rate to reach.
-            packed: the weight blocks, packed once by :meth:`pack` (None: sliced here, so that gradients flow).
-            out: where a dense layer shall put the new units, (N, new units).
-            added: what ``out`` holds takes the place of the bias.
 
         Returns:
             The new units; for an additive head the new units' share of the sum, without scale and bias.
@@ -147,21 +128,13 @@ class Mixing(nn.Module):
             SlicingError: when the input prefix does not have the units of that rate.
         """
         if self.head:
-            weight = packed[0].weight if packed else self._head_block(start, to)
-            return self.product(parts, weight, None, 1.0)
-        found, wanted = sum([part.shape[self.reads.axis] for part in parts]), self.reads.widths[to]
-        if found != wanted:  # reading its first columns would hide it
-            raise SlicingError(f"a layer that reads {wanted} units at this rate got {found}; check the input's shape")
-        blocks = self.blocks(start, to)
-        packed = packed or [Packed(self.weight[a:b, :m], self._bias(a, b)) for a, b, m, _ in blocks]
-        rows = []
-        for (a, b, m, scale), each in zip(blocks, packed, strict=True):
-            place = out if out is None or len(blocks) == 1 else out[:, a - blocks[0].first : b - blocks[0].first]
-            bias = place if added else each.bias
-            rows.append(self.product(self._first(parts, m), each.weight, bias, scale, place))
-        if len(rows) == 1:
-            return rows[0]
-        return torch.cat(rows, self.gives.axis) if out is None else out
+            return self.product(x, self._head_block(start, to), None, 1.0)
+        check_units(x.shape[self.reads.axis], self.reads.widths[to])
+        rows = [
+            self.product(x.narrow(self.reads.axis, 0, m), self.weight[a:b, :m], self._bias(a, b), scale)
+            for a, b, m, scale in self.blocks(start, to)
+        ]
+        return rows[0] if len(rows) == 1 else torch.cat(rows, self.gives.axis)
 
     def at_once(self, x: Tensor, to: int) -> Tensor:
         """All units at ``to`` in one product, for training: the masked weight gives the gradient its shape, too.
@@ -171,9 +144,9 @@ class Mixing(nn.Module):
         mask: Tensor | None = getattr(self, _mask_name(self.firsts[to]))
         blocks = self.blocks(-1, to)
         if mask is None or len(blocks) == 1 or any(block.scale != 1.0 for block in blocks):
-            return self((x,), -1, to)
+            return self(x, -1, to)
         out, into = self.gives.widths[to], self.reads.widths[to]
-        return self.product((x,), self.weight[:out, :into] * mask[:out, :into], self._bias(0, out), 1.0)
+        return self.product(x, self.weight[:out, :into] * mask[:out, :into], self._bias(0, out), 1.0)
 
     @torch.no_grad()
     def whole_weight(self, to: int) -> Tensor:
@@ -184,14 +157,16 @@ class Mixing(nn.Module):
         return whole
 
     @torch.no_grad()
-    def pack(self, start: int, to: int) -> list[Packed]:
-        """Copies of the weight blocks that lead from ``start`` to ``to``, laid out for the product."""
+    def pack(self, start: int, to: int) -> PackedLayer:
+        """Copies of the weight blocks that lead from ``start`` to ``to``, ready to run; they do not learn."""
         if self.head:
-            return [Packed(self._packed(self._head_block(start, to)), None)]
-        return [
-            Packed(self._packed(self.weight[a:b, :m]), _copied(self._bias(a, b)))
-            for a, b, m, _ in self.blocks(start, to)
+            first, last = self.column_span(start, to)
+            products = [self.packed(self._head_block(start, to), None, 1.0)]
+            return PackedLayer(products, last - first, self.reads.axis, self.gives.axis)
+        products = [
+            self.packed(self.weight[a:b, :m], self._bias(a, b), scale) for a, b, m, scale in self.blocks(start, to)
         ]
+        return PackedLayer(products, self.reads.widths[to], self.reads.axis, self.gives.axis)
 
     def finish_head(self, total: Tensor, to: int) -> Tensor:
         """Scores from the sum of an additive head's shares up to ``to``: rescaled, bias added."""
@@ -243,34 +218,16 @@ class Mixing(nn.Module):
         if self.bias is not None:
             self.bias.zero_()
 
-    def product(
-        self,
-        parts: Sequence[Tensor],
-        weight: Tensor,
-        bias: Tensor | None,
-        scale: float,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """``scale * weight x + bias`` for one block, x in parts side by side; into ``out`` where given."""
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        """``scale * weight x + bias`` for one block."""
         raise NotImplementedError
 
-    def _first(self, parts: Sequence[Tensor], columns: int) -> list[Tensor]:
-        """The first ``columns`` units of the parts."""
-        first: list[Tensor] = []
-        for part in parts:
-            size = part.shape[self.reads.axis]
-            if columns >= size:
-                first.append(part)
-            elif columns > 0:
-                first.append(part.narrow(self.reads.axis, 0, columns))
-            columns -= size
-        return first or [parts[0].narrow(self.reads.axis, 0, 0)]
+    def packed(self, weight: Tensor, bias: Tensor | None, scale: float) -> Product:
+        """The same, with copies laid out for the product."""
+        raise NotImplementedError
 
     def _bias(self, first: int, stop: int) -> Tensor | None:
         return None if self.bias is None else self.bias[first:stop]
-
-    def _packed(self, block: Tensor) -> Tensor:
-        return block.contiguous()
 
     def _head_block(self, start: int, to: int) -> Tensor:
         first, last = self.column_span(start, to)
@@ -292,6 +249,3 @@ class Mixing(nn.Module):
 def _mask_name(first: int) -> str:
     return f"mask_{first}"
 
-
-def _copied(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone()

@@ -16,7 +16,8 @@ from slicing.inputs import Inputs, Queries
 from slicing.layers import SlicedConcat, SlicedEmbedding, SlicedGroupNorm
 from slicing.layout import Layout, concatenated, span
 from slicing.linear import SlicedLinear
-from slicing.mixing import Mixing, Packed
+from slicing.mixing import Mixing
+from slicing.packed import PackedLayer
 from slicing.rates import check_rates, rate_index, widths
 from slicing.recurrent import Carried, SlicedGRU, SlicedLSTM, SlicedRecurrent, SlicedRNN
 from slicing.reuse import Reuse, begin, kept
@@ -48,7 +49,7 @@ class Prefixes(Protocol):
     def accumulate(self, head: str, share: Tensor | None, start: int) -> Tensor:
         """Add a share to an additive head's sum (at ``start=-1`` begin it) and return the sum."""
 
-    def weights(self, name: str, layer: Mixing, start: int, to: int) -> Sequence[Packed]:
+    def weights(self, name: str, layer: Mixing, start: int, to: int) -> PackedLayer:
         """The layer's packed weight blocks."""
 
 
@@ -317,28 +318,29 @@ class SlicedNetwork(nn.Module):
         later: bool,
     ) -> Tensor:
         """One layer that mixes units; ``whole`` is its input's prefix, where x is but its new units."""
-        layer, x = self.module_of(step.name), xs[0]
+        layer = self._module_of[step.name]
         assert isinstance(layer, Mixing)
-        packed = None if prefixes is None else prefixes.weights(step.name, layer, start, to)
-        if step.kind == "mix":
-            parts = (x,) if whole is None else whole
-            out = None
+        parts = (xs[0],) if whole is None or step.kind == "head" else whole
+        if step.kind == "head":
+            grows = start < 0 or layer.reads.sliced
+            if prefixes is None:
+                return layer.finish_head(layer(xs[0], start, to), to)
+            share = prefixes.weights(step.name, layer, start, to)(parts) if grows else None
+            return layer.finish_head(prefixes.accumulate(step.name, share, start), to)
+        if prefixes is None:
+            (x,) = parts
+            y = layer(x, start, to)
+            return y if len(xs) == 1 else y + _handed_out(xs[1], queries)
+        packed, out = prefixes.weights(step.name, layer, start, to), None
+        if step.name in self._owned:
             first, stop = span(layer.gives, start, to)
-            if prefixes is not None and step.name in self._owned:
-                out = prefixes.room(x, stop - first, later and step.name in self._prefixes)
-            if len(xs) == 1:
-                return layer(parts, start, to, packed, out)
-            if queries is None:
-                return layer(parts, start, to, packed, out) + xs[1]
-            if out is None:
-                return layer(parts, start, to, packed) + xs[1][queries.index]
-            addend = xs[1] if layer.bias is None else xs[1] + layer.bias[first:stop]
-            return layer(parts, start, to, packed, torch.index_select(addend, 0, queries.index, out=out), added=True)
-        grows = start < 0 or layer.reads.sliced
-        share = layer((x,), start, to, packed) if grows else None
-        total = share if prefixes is None else prefixes.accumulate(step.name, share, start)
-        assert total is not None
-        return layer.finish_head(total, to)
+            out = prefixes.room(xs[0], stop - first, later and step.name in self._prefixes)
+        if len(xs) == 1:
+            return packed(parts, out)
+        if queries is None or out is None:
+            return packed(parts, out) + _handed_out(xs[1], queries)
+        addend = xs[1] if layer.bias is None else xs[1] + layer.bias[first:stop]
+        return packed(parts, out, torch.index_select(addend, 0, queries.index, out=out))
 
     def _whole(self, name: str, new: Tensor, whole: Mapping[str, Sequence[Tensor]]) -> Tensor:
         """All units of an activation, of which this pass may have computed new ones alone."""
@@ -551,6 +553,11 @@ class SlicedNetwork(nn.Module):
         if isinstance(self.module_of(node.name), Mixing):
             return "head" if node.name in heads else "mix"
         return "slice"
+
+
+def _handed_out(x: Tensor, queries: Queries | None) -> Tensor:
+    """A row per candidate, of what has a row per query."""
+    return x if queries is None else x[queries.index]
 
 
 class _Squeeze(nn.Module):

@@ -61,8 +61,8 @@ def test_linear_unit_by_unit(firsts, bias, reads, gives, at, rescale, cuts):
         expected.append(total + (layer.bias[unit] if bias else 0.0))
     expected = torch.stack(expected, 1)
     with torch.no_grad():
-        assert torch.allclose(layer((x,), start, to), expected)
-        assert torch.allclose(layer(parts_of(x, cuts), start, to, layer.pack(start, to)), expected)
+        assert torch.allclose(layer(x, start, to), expected)
+        assert torch.allclose(layer.pack(start, to)(parts_of(x, cuts)), expected)
         if start == -1:
             assert torch.allclose(layer.at_once(x, to), expected)
             assert torch.allclose(
@@ -87,8 +87,8 @@ def test_the_additive_head_sums_over_blocks(reads, at, outputs, bias, rescale, c
     weight = layer.weight[:, :, 0, 0] if conv else layer.weight
     share = sum(torch.stack([weight[o, i] * x[:, i] for o in range(outputs)], 1) for i in range(first, reads[to]))
     with torch.no_grad():
-        assert torch.allclose(layer((x[:, first:],), start, to), share)
-        assert torch.allclose(layer((x[:, first:],), start, to, layer.pack(start, to)), share)
+        assert torch.allclose(layer(x[:, first:], start, to), share)
+        assert torch.allclose(layer.pack(start, to)((x[:, first:],)), share)
         scale = reads[-1] / reads[to] if rescale and not conv else 1.0
         shift = layer.bias.reshape(-1, *((1, 1) if conv else ())) if bias else 0.0
         assert torch.allclose(layer.finish_head(share, to), scale * share + shift)
@@ -120,8 +120,8 @@ def test_convolution_unit_by_unit(firsts, reads, gives, at, stride, padding, dil
         expected.append(F.conv2d(x[:, :heard], kernel, layer.bias[unit : unit + 1], **options))
     expected = torch.cat(expected, 1)
     with torch.no_grad():
-        assert torch.allclose(layer((x,), start, to), expected)
-        assert torch.allclose(layer((x,), start, to, layer.pack(start, to)), expected)
+        assert torch.allclose(layer(x, start, to), expected)
+        assert torch.allclose(layer.pack(start, to)((x,)), expected)
         if start == -1:
             assert torch.allclose(layer.at_once(x, to), expected)
 
@@ -160,7 +160,9 @@ def test_an_unsliced_input_is_read_whole_in_one_product():
 def test_an_input_of_another_width_is_refused(units):
     layer = SlicedLinear(Layout.of((1, 3), -1), Layout.of((2, 4), -1))
     with pytest.raises(SlicingError, match=f"reads 3 units at this rate got {units}"):
-        layer((torch.zeros(1, units),), -1, 1)
+        layer(torch.zeros(1, units), -1, 1)
+    with pytest.raises(SlicingError, match=f"reads 3 units at this rate got {units}"):
+        layer.pack(-1, 1)((torch.zeros(1, 1), torch.zeros(1, units - 1)))
 
 
 @given(group=st.integers(1, 2), out=st.integers(1, 2), cuts=rising, at=spans, bias=st.booleans())
