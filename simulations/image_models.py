@@ -9,6 +9,7 @@ from slicing import SlicedNetwork, SlicingError, convert, extract
 from slicing.models import mlp, resnet, small_cnn, vgg13, vgg16, wide_resnet
 
 SMALLEST_VGG_IMAGE = 32
+HEAD = 0.0  # factor on the head's initial weights: docs/nesting.md says what it is worth
 
 
 def template(settings: CascadeSettings, data: ImageData) -> nn.Module:
@@ -47,7 +48,7 @@ def sliced_network(settings: CascadeSettings, data: ImageData, connectivity: str
     torch.manual_seed(settings.seed)
     plain = convert(template(settings, data), settings.rates, "dense")
     network = SlicedNetwork(plain.spec, plain.rates, connectivity)
-    network.reset_parameters(settings.lateral)
+    network.reset_parameters(settings.lateral, HEAD)
     return network
 
 
@@ -56,5 +57,5 @@ def separate_network(settings: CascadeSettings, data: ImageData, rate: float) ->
     narrow = extract(sliced_network(settings, data, "dense"), rate)
     alone = convert(narrow, [1.0], "dense")
     torch.manual_seed(settings.seed)
-    alone.reset_parameters()
+    alone.reset_parameters(head=HEAD)
     return extract(alone)

@@ -12,7 +12,8 @@ from slicing.mixing import Mixing
 from slicing.recurrent import Carried
 
 if TYPE_CHECKING:
-    from slicing.network import SlicedNetwork, Step
+    from slicing.network import SlicedNetwork
+    from slicing.steps import Step
 
 Held = dict[int, tuple[Tensor, int]]  # for each rate's position, an activation that holds its units, and of which rate
 
