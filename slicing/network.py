@@ -18,7 +18,7 @@ from slicing.rates import check_rates, rate_index
 from slicing.recurrent import Carried, SlicedRecurrent
 from slicing.reuse import Reuse, begin, kept
 from slicing.spec import Spec
-from slicing.steps import StepBuilder, Step
+from slicing.steps import Step, StepBuilder
 
 
 class Prefixes(Protocol):
