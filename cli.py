@@ -53,6 +53,9 @@ def simulate() -> None:
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set.")
 @click.option("--download", is_flag=True, help="Download the data set into --data-dir when it is not there.")
 @click.option("--image-size", type=int, help="Resize and crop to this many pixels (images only).")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Threads that decode images (images only) [default: one a processor]."
+)
 @click.option("--train-limit", type=int, help="Train on this many images only, evenly over the classes.")
 @click.option(
     "--model",

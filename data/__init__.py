@@ -1,10 +1,11 @@
 """Data sets: loaders, splits and batches."""
 
-from data.batches import Augment, epoch_batches, normalise, ordered_batches
+from data.augment import Augment
+from data.batches import epoch_batches, normalise, ordered_batches
 from data.candidate_files import write_candidates
 from data.candidates import CandidateTable, scan_candidates
 from data.errors import DataError
-from data.image_split import ImageSplit
+from data.image_split import ImageSet, ImageSplit
 from data.images import IMAGE_DATA_SETS, ImageData, load_images
 from data.letor import prepare_letor, prepare_mq2008
 from data.movielens import prepare_movielens
@@ -23,6 +24,7 @@ __all__ = [
     "DataError",
     "Fold",
     "ImageData",
+    "ImageSet",
     "ImageSplit",
     "PreparedTables",
     "Roles",

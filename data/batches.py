@@ -1,66 +1,14 @@
 """Batches of normalised images: shuffled and augmented for training, in order for everything else."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from data.errors import DataError
-from data.image_split import ImageSplit
-from data.images import ImageData
+from data.image_split import ImageSet
 
 _ORDER, _AUGMENTATION = 1, 2  # separate random streams: augmenting does not change the order
-
-
-@dataclass(frozen=True)
-class Augment:
-    """The standard augmentation of CIFAR (He et al. 2016, section 4.2; model slicing paper, section 5.3.1).
-
-    Each image is padded with zeros on all sides, cropped back to its size at a random place, and mirrored
-    left to right with probability 1/2. As in the common recipe (``RandomCrop(32, padding=4)``,
-    ``RandomHorizontalFlip``, then ``Normalize``) this happens to the raw pixels, so the padding is black
-    rather than the mean colour.
-
-    Attributes:
-        padding: pixels added on each side, non-negative.
-        flip: whether to mirror; set it to False where a mirrored image shows something else (digits,
-            letters).
-    """
-
-    padding: int = 4
-    flip: bool = True
-
-    def __post_init__(self) -> None:
-        if self.padding < 0:
-            raise DataError(f"padding must not be negative, got {self.padding}")
-
-    @classmethod
-    def standard(cls, data: ImageData) -> "Augment":
-        """Return CIFAR's augmentation scaled to the images: 4 pixels in 32, 3 in 28, 1 in 8."""
-        height, width = data.train.images.shape[2:]
-        return cls(padding=min(height, width) // 8, flip=data.mirror_safe)
-
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Augment a batch, each image by its own draw.
-
-        Args:
-            images: shape (B, C, H, W), any dtype and device.
-            generator: source of the draws, on the CPU; the draws do not depend on the images' device.
-
-        Returns:
-            A new tensor of the same shape, dtype and device.
-        """
-        count, _, height, width = images.shape
-        offsets = torch.randint(2 * self.padding + 1, (2, count), generator=generator).to(images.device)
-        padded = F.pad(images, [self.padding] * 4)
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2p+1, 2p+1, H, W), a view
-        cropped = windows[torch.arange(count, device=images.device), :, offsets[0], offsets[1]]
-        if not self.flip:
-            return cropped
-        mirrored = (torch.rand(count, generator=generator) < 0.5).to(images.device)
-        return torch.where(mirrored[:, None, None, None], cropped.flip(3), cropped)
 
 
 def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -91,12 +39,11 @@ def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float])
 
 
 def epoch_batches(
-    split: ImageSplit,
+    split: ImageSet,
     batch_size: int,
     *,
     seed: int,
     epoch: int,
-    augment: Augment | None,
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -106,11 +53,11 @@ def epoch_batches(
     not on what ran before: training that resumes at an epoch sees exactly what it would have seen.
 
     Args:
-        split: the images; where they lie on an accelerator, so do the batches.
+        split: the images; augmented where they are to be (:meth:`data.ImageSet.augmented`). Where they lie on an
+            accelerator, so do the batches.
         batch_size: images in a batch, at least 1.
         seed: non-negative.
         epoch: non-negative number of the epoch.
-        augment: applied to the raw pixels of each batch; None for none.
         mean: of each channel, in [0, 1].
         std: of each channel, positive.
 
@@ -121,37 +68,28 @@ def epoch_batches(
     if seed < 0 or epoch < 0:
         raise DataError(f"seed and epoch must not be negative, got {seed} and {epoch}")
     order = torch.randperm(len(split), generator=_generator(seed, epoch, _ORDER))
-    return _shuffled(split, order, batch_size, augment, _generator(seed, epoch, _AUGMENTATION), mean, std)
+    return _batches(split, order, batch_size, _generator(seed, epoch, _AUGMENTATION), mean, std)
 
 
 def ordered_batches(
-    split: ImageSplit, batch_size: int, *, mean: Sequence[float], std: Sequence[float]
+    split: ImageSet, batch_size: int, *, mean: Sequence[float], std: Sequence[float]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the images in their own order, not augmented, as :func:`epoch_batches` does: for evaluation."""
+    """Yield the images in their own order, as :func:`epoch_batches` does: for evaluation, of what is not augmented."""
     _check_batch_size(batch_size)
-    return (
-        (
-            normalise(split.images[start : start + batch_size], mean, std),
-            split.labels[start : start + batch_size],
-        )
-        for start in range(0, len(split), batch_size)
-    )
+    return _batches(split, torch.arange(len(split)), batch_size, _generator(0, 0, _AUGMENTATION), mean, std)
 
 
-def _shuffled(
-    split: ImageSplit,
+def _batches(
+    split: ImageSet,
     order: torch.Tensor,
     batch_size: int,
-    augment: Augment | None,
     generator: torch.Generator,
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    for rows in order.to(split.images.device).split(batch_size):
-        images = split.images[rows]
-        if augment is not None:
-            images = augment(images, generator)
-        yield normalise(images, mean, std), split.labels[rows]
+    rows = order.split(batch_size)
+    for own, images in zip(rows, split.batches(rows, generator), strict=True):
+        yield normalise(images, mean, std), split.labels[own.to(split.labels.device)]
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -2,8 +2,10 @@
 
 import difflib
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from data.digits import read_digits
 from data.errors import DataError
 from data.fashion_mnist import read_fashion_mnist
 from data.folder import read_folder
-from data.image_split import ImageRequest, ImageSplit, Progress, SourceImages
+from data.image_split import ImageRequest, ImageSet, Progress, SourceImages
 from data.splits import remaining, stratified_sample
 
 _SOURCES: dict[str, Callable[[ImageRequest], SourceImages]] = {
@@ -27,6 +29,9 @@ IMAGE_DATA_SETS = tuple(_SOURCES)
 """The names that :func:`load_images` knows."""
 
 _VALIDATION, _LIMIT = 1, 2  # separate random streams, so that the two choices are independent
+_STATISTICS = 200_000_000  # numbers that mean and deviation are taken from at most: all of CIFAR, 1,328 of ImageNet
+_STATISTICS_BATCH = 1000
+_MOST_WORKERS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,22 +44,28 @@ class ImageData:
         train: the images to learn from.
         validation: the images to make choices by; taken from the publisher's training images.
         test: the images to report on; never depends on a seed.
-        mean: of each channel over ``train``, in [0, 1].
-        std: population standard deviation of each channel over ``train``, in (0, 0.5].
+        mean: of each channel over ``train`` (over evenly spread images of it where they hold more than 200 million
+            numbers), in [0, 1].
+        std: population standard deviation of each channel over the same, in (0, 0.5].
         fingerprint: SHA-256 of classes, images and labels before validation and limit are taken off: the same
-            for every seed, share and limit.
+            for every seed, share and limit. Of images that stay on disk, names and sizes of the files.
         mirror_safe: whether an image flipped left to right still shows its class.
     """
 
     name: str
     classes: tuple[str, ...]
-    train: ImageSplit
-    validation: ImageSplit
-    test: ImageSplit
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
     mirror_safe: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image, (C, H, W)."""
+        return self.train.shape
 
 
 def load_images(
@@ -67,6 +78,7 @@ def load_images(
     image_size: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    workers: int | None = None,
 ) -> ImageData:
     """Load a data set of images.
 
@@ -78,9 +90,12 @@ def load_images(
         validation_share: share of the training images that becomes the validation split, in (0, 1).
         train_limit: number of training images kept, at least one of each class; None keeps all that the
             validation split leaves. The validation split is the same with and without a limit.
-        image_size: for ``images``: resize the shorter side to this many pixels and crop the centre square.
+        image_size: for ``images``: make squares of so many pixels a side as is usual for ImageNet: for evaluation
+            the shorter side is resized to 256/224 of it and the centre cropped, for training a random part resized.
         seed: non-negative; determines the validation split and the limited subset, never the test split.
-        progress: called as ``progress(done, total)`` while images are decoded (Parquet and folders).
+        progress: called as ``progress(done, total)`` while images are decoded (Parquet) or looked at (folders).
+        workers: for ``images``: threads that decode the batches, at least 1; None is one for each processor, at most
+            16. Results do not depend on it.
 
     Raises:
         DataError: an unknown name, an argument out of range, data that is missing or damaged, too few images
@@ -96,16 +111,20 @@ def load_images(
         raise DataError(f"seed must not be negative, got {seed}")
     if image_size is not None and name != "images":
         raise DataError(f"image_size resizes the data set 'images' only, got {image_size} with {name!r}: leave it out")
+    if workers is not None and name != "images":
+        raise DataError(f"workers decode the data set 'images' only, got {workers} with {name!r}: leave it out")
+    if workers is not None and workers < 1:
+        raise DataError(f"workers must be at least 1, got {workers}: leave it out for one a processor")
     if download and name == "images":
         raise DataError("the data set 'images' is your own folder and cannot be downloaded: leave download out")
     folder = None if data_dir is None else Path(data_dir)
     try:
-        source = _SOURCES[name](ImageRequest(folder, download, image_size, progress))
+        source = _SOURCES[name](ImageRequest(folder, download, image_size, progress, workers or _processors()))
     except OSError as error:
         raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}") from error
     _refuse_gaps(source.test, source.classes)
     train, validation = _divide(source, validation_share, train_limit, seed)
-    mean, std = _channel_statistics(train.images)
+    mean, std = _channel_statistics(train)
     return ImageData(
         name,
         source.classes,
@@ -119,7 +138,7 @@ def load_images(
     )
 
 
-def _refuse_gaps(test: ImageSplit, classes: tuple[str, ...]) -> None:
+def _refuse_gaps(test: ImageSet, classes: tuple[str, ...]) -> None:
     for number, count in enumerate(torch.bincount(test.labels, minlength=len(classes)).tolist()):
         if count == 0:
             raise DataError(f"the test split must have an image of each class, it has none of {classes[number]!r}")
@@ -127,7 +146,7 @@ def _refuse_gaps(test: ImageSplit, classes: tuple[str, ...]) -> None:
 
 def _divide(
     source: SourceImages, validation_share: float, train_limit: int | None, seed: int
-) -> tuple[ImageSplit, ImageSplit]:
+) -> tuple[ImageSet, ImageSet]:
     labels, classes = source.train.labels, source.classes
     held_out = stratified_sample(
         labels,
@@ -151,12 +170,18 @@ def _divide(
     return source.train.take(kept), source.train.take(held_out)
 
 
-def _channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _channel_statistics(split: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and population standard deviation of each channel in [0, 1] units, from exact counts."""
+    channels = split.shape[0]
+    looked_at = min(len(split), max(1, _STATISTICS // prod(split.shape)))
+    rows = torch.arange(looked_at) * len(split) // looked_at
+    counts = torch.zeros(channels, 256, dtype=torch.int64)
+    for images in split.batches(rows.split(_STATISTICS_BATCH), torch.Generator()):
+        for channel in range(channels):
+            counts[channel] += torch.bincount(images[:, channel].flatten(), minlength=256)
     means, deviations = [], []
     levels = torch.arange(256, dtype=torch.float64) / 255
-    for channel in range(images.shape[1]):
-        share = torch.bincount(images[:, channel].flatten(), minlength=256).double() / images[:, channel].numel()
+    for channel, share in enumerate(counts.double() / counts[0].sum()):
         mean = float(share @ levels)
         deviation = float((share @ (levels - mean).square()).sqrt())
         if share.max() == 1:
@@ -169,7 +194,9 @@ def _channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[
 def _fingerprint(source: SourceImages) -> str:
     digest = hashlib.sha256("\0".join(source.classes).encode())
     for split in (source.train, source.test):
-        for tensor in (split.images, split.labels):
-            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().numpy().data)
+        split.feed(digest.update)
     return digest.hexdigest()
+
+
+def _processors() -> int:
+    return min(_MOST_WORKERS, os.cpu_count() or 1)

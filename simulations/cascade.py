@@ -47,17 +47,22 @@ from slicing.incremental import Reuse
 from slicing.progress import Progress, open_task
 
 CONVENTION = "one multiply-add = 1; convolutions and dense layers"
-CACHE_BUDGET = 2 << 30  # bytes that the caches of one batch of candidates may take
+BATCH_BUDGET = 2 << 30  # bytes that the images and caches of one batch of candidates may take
 REUSE_SAMPLE = 1000  # images on which the error of approximate reuse is measured
 
 
 @dataclass(frozen=True)
 class System:
-    """One way to run the cascade: its name, its scorer, and what else the report shall say of it."""
+    """One way to run the cascade: its name, its scorer, and what else the report shall say of it.
+
+    Attributes:
+        image_bytes: of one candidate's image as it is scored.
+    """
 
     name: str
     scorer: Scorer
     extra: dict[str, Any]
+    image_bytes: int
 
 
 def simulate_cascade(settings: CascadeSettings, command: str, progress: Progress | None = None) -> Report:
@@ -122,6 +127,7 @@ def load_data(settings: CascadeSettings, progress: Progress | None) -> ImageData
             train_limit=settings.train_limit,
             seed=settings.seed,
             progress=show,
+            workers=settings.workers,
         )
         if not done:
             task.advance(1)
@@ -164,7 +170,7 @@ def sliced_systems(name: str, network: SlicedNetwork, images: Images) -> list[Sy
         images: what to score.
     """
     if network.connectivity != "dense":
-        return [System(name, SlicedScorer(network, images), _held(network, images, "auto"))]
+        return [System(name, SlicedScorer(network, images), _held(network, images, "auto"), images.bytes)]
     sample = replace(images, split=images.split.take(torch.arange(min(len(images.split), REUSE_SAMPLE))))
     everything = sample.of(pl.DataFrame({"docid": np.arange(len(sample.split))}))
     error = {"reuse_error": reuse_error(network, everything)}
@@ -172,8 +178,8 @@ def sliced_systems(name: str, network: SlicedNetwork, images: Images) -> list[Sy
     reused = {"note": "reuse as in section 3.4, an approximation: its score error is in reuse_error"}
     held = _held(network, images, "always")
     return [
-        System(name, SlicedScorer(network, images, "never"), recomputed),
-        System(f"{name}-reuse", SlicedScorer(network, images, "always"), {**held, **error, **reused}),
+        System(name, SlicedScorer(network, images, "never"), recomputed, images.bytes),
+        System(f"{name}-reuse", SlicedScorer(network, images, "always"), {**held, **error, **reused}, images.bytes),
     ]
 
 
@@ -183,7 +189,7 @@ def separate_system(
     """The usual cascade: a plain network for each of the settings' rates, narrowest first, in eval mode."""
     infos = _separate_infos(settings, data, images.shape)
     chunk = 32 if len(images.shape) == 3 and max(images.shape[1:]) > 16 else 256
-    return System("separate", SeparateScorer(networks, infos, images, chunk), {})
+    return System("separate", SeparateScorer(networks, infos, images, chunk), {}, images.bytes)
 
 
 def _held(network: SlicedNetwork, images: Images, reuse: Reuse) -> dict[str, Any]:
@@ -284,9 +290,9 @@ def retrieval_candidates(labels: NDArray[np.int64], classes: int) -> pl.DataFram
 
 
 def batch_of(system: System) -> int:
-    """How many candidates a system scores together, so that their caches fit in memory."""
-    held = max(system.extra.get("cache_bytes", [0]))
-    return max(256, min(8192, CACHE_BUDGET // held)) if held else 8192
+    """How many candidates a system scores together, so that their images and caches fit in memory."""
+    held = system.image_bytes + max(system.extra.get("cache_bytes", [0]))
+    return max(16, min(8192, BATCH_BUDGET // held))
 
 
 def _class_scores(scorer: Scorer, count: int, batch: int) -> NDArray[np.float32]:
@@ -335,5 +341,5 @@ def plain_settings(settings: CascadeSettings) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
 
-    hidden = {"out", "data_dir", "resume"}  # where the files lie is not part of the result
+    hidden = {"out", "data_dir", "resume", "workers"}  # where and how files are read is not part of the result
     return {name: plain(value) for name, value in vars(settings).items() if name not in hidden}

@@ -139,7 +139,7 @@ class Workbench:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one image, (C, H, W)."""
-        return tuple(self.data.train.images.shape[1:])
+        return self.data.shape
 
     def chain(self) -> nn.Sequential:
         """The plain chain of convolutions at full width, with fresh weights drawn from the seed."""

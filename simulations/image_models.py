@@ -20,7 +20,7 @@ def template(settings: CascadeSettings, data: ImageData) -> nn.Module:
     """
     if settings.width <= 0:
         raise SlicingError(f"width must be above 0, got {settings.width}; 1.0 is the architecture's own")
-    channels, height, width = data.train.images.shape[1:]
+    channels, height, width = data.shape
     classes, factor = len(data.classes), settings.width
     model = settings.model or settings.defaults.model
     if model == "mlp":

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from data import Augment, ImageData, epoch_batches, ordered_batches
+from data import ImageData, epoch_batches, ordered_batches
 from simulations.settings import CascadeSettings
 from slicing import (
     Joint,
@@ -60,15 +60,14 @@ class Trainer:
             on_epoch: called with each epoch, counted from 0, and the network after it.
         """
         data, config = self.data, self.config
-        augment = Augment.standard(data) if self.settings.augment else None
+        images = data.train.augmented(data.mirror_safe) if self.settings.augment else data.train
 
         def batches(epoch: int):  # type: ignore[no-untyped-def]
             return epoch_batches(
-                data.train,
+                images,
                 config.batch_size,
                 seed=config.seed,
                 epoch=epoch,
-                augment=augment,
                 mean=data.mean,
                 std=data.std,
             )

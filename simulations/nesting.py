@@ -226,7 +226,7 @@ def _report(
         },
         "settings": plain_settings(settings.base),
         "flops_convention": CONVENTION,
-        "full_pass_flops": cost(dense, tuple(data.test.images.shape[1:])).flops(len(dense.rates) - 1),
+        "full_pass_flops": cost(dense, data.shape).flops(len(dense.rates) - 1),
         "training": list(training),
     }
     tables = nesting_tables(_seed_runs(runs), report["full_pass_flops"])

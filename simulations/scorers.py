@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cascade import StageInfo, StageScores
-from data import ImageSplit, normalise
+from data import ImageSet, normalise
 from slicing import IncrementalScorer, Session, SlicedNetwork, cost, parameter_count
 from slicing.incremental import Reuse
 
@@ -19,7 +20,7 @@ from slicing.incremental import Reuse
 class Images:
     """The images that candidates refer to: ``docid`` is the image's position."""
 
-    split: ImageSplit
+    split: ImageSet
     mean: Sequence[float]
     std: Sequence[float]
     device: str = "cpu"
@@ -27,12 +28,18 @@ class Images:
     @property
     def shape(self) -> tuple[int, ...]:
         """(C, H, W)."""
-        return tuple(self.split.images.shape[1:])
+        return self.split.shape
+
+    @property
+    def bytes(self) -> int:
+        """Of one normalised image."""
+        return 4 * prod(self.shape)
 
     def of(self, candidates: pl.DataFrame) -> Tensor:
         """The candidates' images, normalised, (n, C, H, W)."""
         rows = torch.from_numpy(candidates["docid"].to_numpy().astype(np.int64))
-        return normalise(self.split.images[rows].to(self.device), self.mean, self.std)
+        (images,) = self.split.batches([rows], torch.Generator())
+        return normalise(images.to(self.device), self.mean, self.std)
 
 
 class SlicedScorer:

@@ -34,7 +34,7 @@ class CascadeSettings:
 
     Attributes:
         out: folder of the report, the checkpoints and the networks.
-        data: name of the data set; data_dir, download, image_size, train_limit as in :func:`data.load_images`.
+        data: name of the data set; data_dir, download, image_size, train_limit, workers as in :func:`data.load_images`.
         model: the architecture; None is the data set's default.
         width: factor on the architecture's units.
         rates: the stages' slice rates, rising to 1.0.
@@ -75,6 +75,7 @@ class CascadeSettings:
     augment: bool = True
     seed: int = 0
     resume: bool = False
+    workers: int | None = None
 
     @property
     def defaults(self) -> DataDefaults:

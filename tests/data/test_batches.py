@@ -76,11 +76,12 @@ def test_agrees_with_the_common_recipe_on_what_padding_is():
 
 
 def test_standard_augmentation_by_data_set(cifar10_batches):
-    assert Augment.standard(load_images("digits")) == Augment(padding=1, flip=False)
+    digits = load_images("digits")
+    assert digits.train.augmented(digits.mirror_safe).augment == Augment(padding=1, flip=False)
     cifar = load_images("cifar10", cifar10_batches[0], validation_share=0.2)
-    assert Augment.standard(cifar) == Augment(padding=4, flip=True)
-    fashion = dataclasses.replace(cifar, train=make(2, 1, 28, 28))
-    assert Augment.standard(fashion) == Augment(padding=3, flip=True)
+    assert cifar.train.augmented(cifar.mirror_safe).augment == Augment(padding=4, flip=True)
+    assert make(2, 1, 28, 28).augmented(True).augment == Augment(padding=3, flip=True)
+    assert cifar.train.augment is None
 
 
 def test_normalise_equals_torchvision():
@@ -104,7 +105,8 @@ def test_normalised_training_images_have_mean_0_and_deviation_1():
 
 
 def epoch(split: ImageSplit, batch_size: int = 4, seed: int = 0, number: int = 0, augment: Augment | None = None):
-    return list(epoch_batches(split, batch_size, seed=seed, epoch=number, augment=augment, mean=MEAN, std=STD))
+    split = dataclasses.replace(split, augment=augment)
+    return list(epoch_batches(split, batch_size, seed=seed, epoch=number, mean=MEAN, std=STD))
 
 
 @settings(max_examples=30, deadline=None)
@@ -182,11 +184,11 @@ def test_ordered_batches_keep_the_order():
 def test_bad_arguments_are_refused_before_the_first_batch():
     split = make(3)
     with pytest.raises(DataError, match="batch_size must be at least 1, got 0"):
-        epoch_batches(split, 0, seed=0, epoch=0, augment=None, mean=MEAN, std=STD)
+        epoch_batches(split, 0, seed=0, epoch=0, mean=MEAN, std=STD)
     with pytest.raises(DataError, match="batch_size must be at least 1, got -2"):
         ordered_batches(split, -2, mean=MEAN, std=STD)
     with pytest.raises(DataError, match="seed and epoch must not be negative, got 0 and -1"):
-        epoch_batches(split, 1, seed=0, epoch=-1, augment=None, mean=MEAN, std=STD)
+        epoch_batches(split, 1, seed=0, epoch=-1, mean=MEAN, std=STD)
     with pytest.raises(DataError, match="padding must not be negative, got -1"):
         Augment(-1)
     with pytest.raises(DataError, match="images must be uint8"):
