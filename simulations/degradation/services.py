@@ -150,6 +150,11 @@ def services(networks: Networks, sliced: LatencyTable, pair: LatencyTable, data:
         (make_separate, "small-model", LatencyRule(pair), "a separate small network on overload"),
         (make_sliced, "paper-rule", PaperRule(rates, t), "sliced: the largest r with n r² t ≤ the time left (T/2)"),
         (make_sliced, "latency-rule", LatencyRule(sliced), "sliced: the same with measured times"),
-        (make_sliced, "anytime", Anytime(sliced), "sliced: narrowest first, widened until the time is used"),
+        (
+            make_sliced,
+            "anytime",
+            Anytime(sliced),
+            "sliced: widened until the time is used, from a start that costs nothing",
+        ),
     ]
     return [make(name=name, text=text, policy=policy) for make, name, policy, text in every]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade import Always, Anytime, CascadeError, DropExcess, LatencyRule, LatencyTable, PaperRule, Policy
-from cascade.latency import FRESH
+from cascade.latency import FRESH, steps
 from cascade.policies import score_in_time
 
 RATES = (0.25, 0.5, 0.75, 1.0)
@@ -54,8 +54,11 @@ def reached(policy: Policy, n: int, left: float, slower: float = 1.0) -> int:
     return run(policy, n, left, slower)[0]
 
 
-def run(policy: Policy, n: int, left: float, slower: float = 1.0) -> tuple[int, float]:
-    table, time, at = quadratic(), 0.0, FRESH
+def run(
+    policy: Policy, n: int, left: float, slower: float = 1.0, table: LatencyTable | None = None
+) -> tuple[int, float]:
+    """The stage a batch ends with, and when."""
+    table, time, at = table or quadratic(), 0.0, FRESH
 
     def score(stage: int) -> int:
         nonlocal time, at
@@ -75,18 +78,61 @@ def test_with_exact_times_the_rules_agree_and_hold_the_limit(n: int, left: float
     assert time <= left or stage == 0
 
 
-@given(st.integers(1, 2000), st.floats(0.1, 300))
-def test_anytime_holds_the_limit_and_is_as_wide_as_the_rule(n: int, left: float) -> None:
-    """Increments of an exact table add up, up to rounding: a hair more time pays for it."""
-    stage, time = run(Anytime(quadratic()), n, left * (1 + 1e-9))
-    assert time <= left * (1 + 1e-9) or stage == 0
-    assert stage >= reached(LatencyRule(quadratic()), n, left)
+def with_overhead(share: float) -> LatencyTable:
+    """As `quadratic`, but to widen takes a share longer than the difference."""
+    fresh = quadratic()
+    seconds = {
+        (start, stage): [fresh.seconds(stage, 1, start) * (1 if start == FRESH else 1 + share)]
+        for start, stage in steps(4)
+    }
+    return LatencyTable((1,), seconds)
+
+
+@given(st.integers(1, 2000), st.floats(0.1, 300), st.floats(0, 2))
+def test_anytime_holds_the_limit_and_is_never_narrower_than_the_rule(n: int, left: float, overhead: float) -> None:
+    table = with_overhead(overhead)
+    stage, time = run(Anytime(table), n, left, table=table)
+    rule, rule_time = run(LatencyRule(table), n, left, table=table)
+    assert stage >= rule
+    assert time <= left * (1 + 1e-9) or (stage, time) == (rule, rule_time) == (0, rule_time)
+
+
+@given(st.integers(1, 2000), st.floats(0.1, 300), st.floats(0, 2))
+def test_anytime_starts_as_narrow_as_costs_nothing(n: int, left: float, overhead: float) -> None:
+    table = with_overhead(overhead)
+    policy = Anytime(table)
+    start, (reached, _) = policy.first(n, left), run(policy, n, left, table=table)
+    for narrower in range(start):
+        stage, _ = run(_From(table, narrower), n, left, table=table)
+        assert stage <= reached
+        assert stage < reached or left < 1.00001 * (table.seconds(narrower, n) + table.seconds(reached, n, narrower))
+
+
+class _From(Anytime):
+    """Anytime with a start of one's own."""
+
+    def __init__(self, table: LatencyTable, start: int) -> None:
+        super().__init__(table)
+        self.start = start
+
+    def first(self, n: int, left: float) -> int:
+        return self.start
+
+
+def test_anytime_written_out() -> None:
+    """Fresh 1, 4, 9, 16 of 16 units a candidate; widening takes half as much again as the difference."""
+    policy = Anytime(with_overhead(0.5))
+    # 1 + 1.5 * 15 = 23.5 units for narrow then whole, 4 + 18 = 22, 9 + 10.5 = 19.5, 16 at once
+    chosen = {units: policy.first(1, units / 16) for units in (24, 23, 20, 19, 16, 15, 14, 12, 10, 9, 6, 5, 4, 0.5)}
+    # 0.75: 1 + 12 = 13, 4 + 7.5 = 11.5, 9; 0.5: 1 + 4.5 = 5.5, 4
+    assert chosen == {24: 0, 23: 1, 20: 2, 19: 3, 16: 3, 15: 0, 14: 0, 12: 1, 10: 2, 9: 2, 6: 0, 5: 1, 4: 1, 0.5: 0}
 
 
 @given(st.integers(1, 2000), st.floats(0.1, 300), st.floats(1, 5))
-def test_anytime_on_a_slower_machine_stops_in_time(n: int, left: float, slower: float) -> None:
-    stage, time = run(Anytime(quadratic()), n, left, slower)
-    assert time <= left * (1 + 1e-9) or stage == 0
+def test_anytime_on_a_slower_machine_stops_after_its_start_or_in_time(n: int, left: float, slower: float) -> None:
+    policy = Anytime(quadratic())
+    stage, time = run(policy, n, left, slower)
+    assert time <= left * (1 + 1e-9) or stage == policy.first(n, left)
 
 
 def test_dropping_admits_what_fits_at_full_width() -> None:

@@ -107,5 +107,24 @@ def test_policies_that_hold_the_time_answer_within_the_limit(arrivals: list[int]
         assert (served.stage >= narrowest.stage).all()
 
 
+@given(arrivals=traces, overhead=st.floats(0, 2), size=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_anytime_serves_the_latency_rules_batches_with_stages_no_narrower(
+    arrivals: list[int], overhead: float, size: int
+) -> None:
+    """Whatever widening costs: where the table tells the truth, both end every batch before the next is due."""
+    seconds = {
+        (start, stage): [TABLE.seconds(stage, 1, start) * (1 if start == FRESH else 1 + overhead)]
+        for start, stage in steps(3)
+    }
+    table = LatencyTable((1,), seconds)
+    anytime, rule = (serve(policy(table), arrivals, size, table) for policy in (Anytime, LatencyRule))
+    assert np.array_equal(anytime.begun, rule.begun)
+    assert (anytime.stage >= rule.stage).all()
+    half = HALF * UNIT
+    late = anytime.finished - rule.finished > 0
+    assert (anytime.finished <= np.floor(anytime.begun / half) * half + half + 1e-12)[late].all()
+
+
 def test_no_requests() -> None:
     assert len(serve(Always(0), [], 1).stage) == 0
