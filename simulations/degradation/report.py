@@ -121,7 +121,13 @@ def write_csv(done: Finished) -> None:
 def _headline(summaries: Mapping[str, Summaries], settings: DegradationSettings, profile: Profile) -> str:
     pieces = []
     for mode, title in (("virtual", "in virtual time"), ("live", "for real")):
-        shares = [f"{name} {figures.percent(summaries[mode][name]['within'], 2)}" for name in SAID]
+        shares = [
+            f"{name} {figures.percent(found['right_within'], 2)} ({figures.percent(found['within'], 2)})"
+            for name, found in ((name, summaries[mode][name]) for name in SAID)
+        ]
         pieces.append(f"{title} {', '.join(shares)}")
     volatility = "" if profile.volatility is None else f" ({profile.volatility:.3g}x volatility)"
-    return f"Answered within T = {figures.seconds(settings.limit)} on {profile.name}{volatility}: {'; '.join(pieces)}."
+    return (
+        f"Right within T = {figures.seconds(settings.limit)}, and in brackets answered within it, on {profile.name}"
+        f"{volatility}: {'; '.join(pieces)}."
+    )
