@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cascade import CascadeError, LatencyTable
-from data import ImageData, load_images
+from data import ImageData
+from simulations.cascade import load_data
 from simulations.degradation.arrivals import VOLATILE_DAY, Profile, poisson_arrivals, read_profile
 from simulations.degradation.live import serve_live
 from simulations.degradation.measures import Outcome
@@ -46,13 +47,7 @@ def simulate_degradation(settings: DegradationSettings, command: str, progress: 
     _check(settings)
     check_out(settings.out)
     profile = VOLATILE_DAY if settings.trace is None else read_profile(settings.trace)
-    data = load_images(
-        settings.scale.data,
-        settings.data_dir,
-        download=settings.download,
-        train_limit=settings.scale.train_limit,
-        seed=settings.seed,
-    )
+    data = load_data(settings.training(), progress)
     parts = Parts(settings.out / "served", _identity(settings, data), ".parquet")
     parts.begin(settings.resume)
     networks = trained_networks(settings, data, progress)
