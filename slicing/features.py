@@ -1,6 +1,7 @@
 """Numeric features as a network wants them: a transform fitted on training data, stored with the model."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, get_args
@@ -108,8 +109,17 @@ class FeatureTransform:
         if x.shape[1] != len(self.names):
             raise SlicingError(f"the transform was fitted on {len(self.names)} features, got {x.shape[1]}")
         result = torch.empty(len(x), self.width)
-        for at in range(0, len(x), _ROWS):
+
+        def transform(at: int) -> None:
             self._transform(x[at : at + _ROWS], at, result[at : at + _ROWS].numpy())
+
+        starts = range(0, len(x), _ROWS)
+        if min(torch.get_num_threads(), len(starts)) > 1:  # numpy lets other threads run while it computes
+            with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+                list(threads.map(transform, starts))
+        else:
+            for at in starts:
+                transform(at)
         return result
 
     def part(self, features: Sequence[int]) -> "FeatureTransform":
@@ -154,12 +164,9 @@ class FeatureTransform:
     def _transform(self, x: np.ndarray, first: int, result: np.ndarray) -> None:
         """Rows from number `first` on, transformed feature by feature while they are in the processor's cache."""
         d = len(self.names)
-        values = np.array(x.T, order="C")
-        whole = bool(np.isfinite(values).all())
-        absent = None if whole else self._absent(x, first)
+        absent = None if bool(np.isfinite(x).all()) else self._absent(x, first)
         with np.errstate(over="ignore"):  # far beyond what training held; the engine refuses infinite scores
-            for feature, function in zip(values, self._functions, strict=True):
-                feature[:] = function(feature)
+            values = np.array([function(feature) for feature, function in zip(x.T, self._functions, strict=True)])
         if absent is None:
             result[:, d:] = 0.0
         else:
@@ -185,26 +192,17 @@ class FeatureTransform:
         columns = np.ascontiguousarray(self.table.t().numpy())
         if self.kind == "standard":
             return [partial(_standard, mean, scale) for mean, scale in columns]
-        scale = _normal if self.kind == "normal" else _centred
-        return [partial(_placed, Placing.among(quantiles), scale) for quantiles in columns]
+        if self.kind == "normal":
+            return [partial(_normal, Placing.among(quantiles)) for quantiles in columns]
+        return [Placing.among(quantiles, -1.0, 1.0) for quantiles in columns]
 
 
 def _standard(mean: np.float32, scale: np.float32, x: np.ndarray) -> np.ndarray:
     return (x - mean) * scale
 
 
-def _placed(placing: Placing, scale: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    return scale(placing(x))
-
-
-def _centred(places: np.ndarray) -> np.ndarray:
-    places *= 2.0
-    places -= 1.0
-    return places
-
-
-def _normal(places: np.ndarray) -> np.ndarray:
-    return torch.special.ndtri(torch.from_numpy(places).clamp_(_EDGE, 1.0 - _EDGE)).numpy()
+def _normal(placing: Placing, x: np.ndarray) -> np.ndarray:
+    return torch.special.ndtri(torch.from_numpy(placing(x)).clamp_(_EDGE, 1.0 - _EDGE)).numpy()
 
 
 def _moments(column: np.ndarray) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """A value's place among the quantiles of its feature: interpolation by table lookup instead of by search.
 
-`numpy.interp` searches the quantiles anew for each value, some 90 ns. Here the value's own bits lead to a cell that
+`numpy.interp` searches the quantiles anew for each value, some 90 ns. Here the value's own leading bits name a cell that
 holds few quantiles, mostly one at most, so that a look or two finds the interval: some 10 ns.
 """
 
@@ -11,89 +11,112 @@ from numpy.typing import NDArray
 
 MOST_QUANTILES = 4096
 
-_CELL_BITS = 15  # cells of a feature: at most 2^15, of 2 bytes
-_SIGN = np.uint32(1 << 31)
+_LEADING_BITS = 16  # of a value, which name its cell: sign, exponent and 7 bits of the fraction
+_CELLS = 1 << _LEADING_BITS
+_TRAILING_BITS = np.uint32(32 - _LEADING_BITS)
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Placing:
-    """The function from a feature's value to its place in training, in [0, 1]: piecewise linear between quantiles.
+    """The function from a feature's value to its place in training, from 0 to 1: piecewise linear between quantiles.
 
     A value that several quantiles share is a step: up to it the first one's place, at it the middle, past it the last
-    one's. Beyond the ends it is 0 or 1; where all quantiles are the same it is 0.5 everywhere.
-
-    Of m different quantiles, 2 m + 1 lines: below the first, at the first, between it and the second, and so on.
+    one's. Beyond the ends it is 0 or 1; where all quantiles are the same it is 0.5 everywhere. The places are stretched
+    to a range of choice.
 
     Attributes:
-        values: fp32 (m,), the different quantiles, rising, without -0.0, and one NaN behind them, past which no search
-            goes.
-        intercepts, slopes: fp64 (2 m + 1,), of each line. Two fp32 numbers lie at least 2^-24 of their size apart, so
-            the sum of intercept and product is still good to 1e-8.
-        low, high: keys of the first and the last quantile.
-        shift: a value's cell is its key's distance from `low`, shifted right by this.
-        before: int16, for each cell how many quantiles lie in cells below it.
-        fullest: quantiles in the fullest cell, at least 1.
+        thresholds: fp32 (t + fullest,), where one of t + 1 lines ends and the next begins, rising, without -0.0, and
+            NaN behind them, past which no search goes.
+        intercepts, slopes: fp64 (t + 1,), of each line. Two fp32 numbers lie at least 2^-24 of their size apart, so
+            the sum of intercept and product is still good to 1e-8 of the range.
+        shift: added to a value before its leading bits are taken: cells are the narrower the nearer to 0, so the
+            quantiles should lie around 0. Rounding keeps the order, so that what lies in a lower cell is smaller.
+        before: int16, for each cell how many thresholds lie in lower ones.
+        fullest: thresholds in the fullest cell, at least 1.
     """
 
-    values: Floats
+    thresholds: Floats
     intercepts: NDArray[np.float64]
     slopes: NDArray[np.float64]
-    low: np.uint32
-    high: np.uint32
-    shift: np.uint32
+    shift: np.float32
     before: NDArray[np.int16]
     fullest: int
 
     @classmethod
-    def among(cls, quantiles: Floats) -> "Placing":
-        """The function for rising, finite fp32 quantiles, 2 to 4096 of them."""
+    def among(cls, quantiles: Floats, low: float = 0.0, high: float = 1.0) -> "Placing":
+        """The function for rising, finite fp32 quantiles, 2 to 4096 of them, onto [low, high]."""
         values, first, count = np.unique(quantiles + np.float32(0), return_index=True, return_counts=True)
-        keys = _keys(values)
-        low, high = keys[0], keys[-1]
-        shift = np.uint32(max(0, int(high - low).bit_length() - _CELL_BITS))
-        cells = (keys - low) >> shift
-        before = np.searchsorted(cells, np.arange(int(cells[-1]) + 1)).astype(np.int16)
-        lines = _lines(values, first / (len(quantiles) - 1), count, len(quantiles) - 1)
-        fullest = int(np.bincount(cells).max())
-        return cls(np.append(values, np.float32(np.nan)), *lines, low, high, shift, before, fullest)
+        thresholds, lines = _thresholds(values, count > 1)
+        intercepts, slopes = _lines(values, first / (len(quantiles) - 1), count, len(quantiles) - 1)
+        shifts = np.float32(0), np.float32(0) - values[len(values) // 2]  # never -0.0, so that x + shift is not
+        held, shift = min([(_held(thresholds, shift), shift) for shift in shifts], key=lambda each: each[0].max())
+        before = (held.cumsum() - held)[_RANKS].astype(np.int16)
+        fullest = int(held.max())
+        return cls(
+            np.append(thresholds, np.full(fullest, np.nan, dtype=np.float32)),
+            low + (high - low) * intercepts[lines],
+            (high - low) * slopes[lines],
+            shift,
+            before,
+            fullest,
+        )
 
     def __call__(self, x: Floats) -> Floats:
         """The places, fp32 (n,), of fp32 values (n,); anything where a value is NaN."""
-        x = x + np.float32(0)  # -0.0 is 0.0
-        keys = _keys(x).clip(self.low, self.high)
-        keys -= self.low
-        keys >>= self.shift
-        at = self.before.take(keys.astype(np.int64), mode="clip").astype(np.int64)
-        left = self.fullest  # the last quantile that is not more than x, if there is one, is among these many from `at`
-        while left > 1:
-            half = left // 2
-            at += half * (self.values.take(at + half, mode="clip") <= x)
-            left -= half
-        nearest = self.values.take(at, mode="clip")
-        beyond = (x > nearest).view(np.int8) + (x >= nearest).view(np.int8)
-        at += at
-        at += beyond
-        places = self.slopes.take(at, mode="clip")
-        places *= x.astype(np.float64)
-        places += self.intercepts.take(at, mode="clip")
+        line = self.before.take(_cell(x, self.shift).astype(np.int64), mode="clip").astype(np.int64)
+        left = self.fullest  # only these many thresholds from `line` on may be passed yet
+        while left:
+            half = (left + 1) // 2
+            passed = self.thresholds[half - 1 :].take(line, mode="clip") <= x
+            line += passed if half == 1 else half * passed
+            left //= 2
+        places = self.slopes.take(line, mode="clip")
+        places *= x
+        places += self.intercepts.take(line, mode="clip")
         return places.astype(np.float32)
 
 
-def _keys(x: Floats) -> NDArray[np.uint32]:
-    """Unsigned integers in the order of the floats: IEEE 754 bits, flipped where the sign is set."""
-    bits = x.view(np.uint32)
-    flip = (bits.view(np.int32) >> 31).view(np.uint32)
-    return bits ^ (flip | _SIGN)
+def _cell(x: Floats, shift: np.float32) -> NDArray[np.uint32]:
+    """The leading bits of each number, shifted."""
+    with np.errstate(over="ignore"):  # infinite is a cell like any other, and in its place
+        bits = (x + shift).view(np.uint32)
+    bits >>= _TRAILING_BITS
+    return bits
+
+
+def _rank(cells: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Cells in the order of the numbers that they hold: of the leading bits the first is the sign."""
+    return np.where(cells < _CELLS // 2, cells + np.int64(_CELLS // 2), np.int64(_CELLS - 1) - cells)
+
+
+_RANKS = _rank(np.arange(_CELLS))
+
+
+def _held(thresholds: Floats, shift: np.float32) -> NDArray[np.int64]:
+    """How many thresholds lie in each cell, by its rank."""
+    return np.bincount(_rank(_cell(thresholds, shift)), minlength=_CELLS)
+
+
+def _thresholds(values: Floats, step: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
+    """Where lines begin, and which of :func:`_lines` are met: below the first threshold, then from each one on.
+
+    At a value that is no step the lines on both sides agree, so the one at the value itself is left out.
+    """
+    past = np.where(step, np.nextafter(values, np.float32(np.inf)), values)
+    begins = np.stack([values, past], axis=1).ravel()
+    met = np.stack([step, np.ones_like(step)], axis=1).ravel()
+    return begins[met], np.append(0, np.flatnonzero(met) + 1)
 
 
 def _lines(
     values: Floats, begins: NDArray[np.float64], count: NDArray[np.int64], last: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Intercepts and slopes; `begins` is the place of each value's first quantile.
+    """Intercepts and slopes of 2 m + 1 lines for m values: below the first, at it, between it and the second, and so on.
 
-    Past a step begins the next fp32 number, before one ends the previous one, so that nothing lies between.
+    `begins` is the place of each value's first quantile. Past a step begins the next fp32 number, before one ends the
+    previous one, so that nothing lies between.
     """
     intercepts, slopes = np.full(2 * len(values) + 1, 0.5), np.zeros(2 * len(values) + 1)
     if len(values) == 1:
