@@ -1,5 +1,6 @@
 """What each step from rate to rate costs a ranker: FLOPs, milliseconds of this machine, or the features' cost."""
 
+from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
 
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from cascade import CascadeError, StageCosts
 from simulations.tables import RankerScorer
-from slicing import IncrementalScorer, Ranker
+from slicing import IncrementalScorer, Ranker, cost
+from slicing.incremental import begin_at
 from slicing.progress import Progress, open_task
 
 SAMPLE_ROWS = 16_384
@@ -39,6 +41,25 @@ def flop_costs(ranker: Ranker, per_query: float = 1.0) -> StageCosts:
     scratch = tuple(spent(rate) for rate in rates)
     steps = tuple(tuple(spent(start, to) if to > start else 0.0 for to in rates) for start in rates)
     return StageCosts(scratch, steps, "FLOPs")
+
+
+def path_flops(ranker: Ranker, stages: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Multiply-adds of stages run in this order: per candidate, and once per query of what all its candidates share.
+
+    Whether a step takes over what was computed may depend on the queries per candidate at hand. Where it does, both
+    numbers are the larger of the two ways', so that nothing costs more; everywhere else they are what a session spends
+    on a query whose candidates lie in one of its chunks.
+    """
+    shapes = ranker.shapes
+    costs = cost(ranker.network, shapes if len(shapes) > 1 else shapes[0])
+    own, once = [], []
+    for before, to in zip((-1, *stages), stages, strict=False):
+        # The two ways' costs are linear in the share, so where both of its ends agree everything between does.
+        starts = {begin_at(costs, before, to, share) for share in ((0.0, 1.0) if ranker.query else (1.0,))}
+        shared = [costs.query_flops(to, start) if ranker.query else 0 for start in starts]
+        once.append(float(max(shared)))
+        own.append(float(max(costs.flops(to, start) - part for start, part in zip(starts, shared, strict=True))))
+    return tuple(own), tuple(once)
 
 
 def fetching_costs(ranker: Ranker) -> StageCosts:

@@ -1,7 +1,7 @@
 """`slicerank run`: a cascade file over a candidate table of any length, in bounded memory."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -27,7 +27,7 @@ from cascade.keep import check_cutoffs
 from cascade.pipeline import DEFAULT_BATCH
 from data import CandidateTable, DataError, write_run
 from data.candidates import BATCH_ROWS
-from simulations.ranker_costs import flop_costs
+from simulations.ranker_costs import path_flops
 from simulations.ranker_files import TREC_SUFFIXES, load_ranker, open_for
 from simulations.run_parts import Parts, file_fingerprint, table_fingerprint
 from simulations.tables import RankerScorer
@@ -45,8 +45,8 @@ class RunRequest:
         out: .parquet, or .trec or .run for a TREC run.
         columns: stage's rate -> integer column of the table whose value in a query replaces the stage's top k there.
         budget: integer column of the table, the most multiply-adds that a query may cost; the cutoffs before the last
-            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query. A model with
-            query features is charged each stage from scratch, which is more than it spends.
+            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query. What is computed
+            once per query is charged once.
         resume: go on from the parts that an interrupted run left beside `out`.
         rows: of the table held at a time (whole queries), at least 1; a part of the output each.
     """
@@ -168,18 +168,9 @@ def cascade_of(
     rules = [_overridden(stage.rule, columns.get(stage.rate)) for stage in config.stages]
     stages = [ranker.rates.index(rate) for rate in config.rates]
     if budget is not None:
-        rules = within_budget(rules, _prices(ranker, stages), budget)
+        each, once = path_flops(ranker, stages)
+        rules = within_budget(rules, each, budget, once)
     return Cascade(SubsetScorer(RankerScorer(ranker), stages), rules)
-
-
-def _prices(ranker: Ranker, stages: Sequence[int]) -> tuple[float, ...]:
-    """The most multiply-adds that a stage can spend on a candidate that reaches it.
-
-    With features that are constant within a query a session decides by the queries at hand whether a step recomputes,
-    so each stage is then charged from scratch, and every candidate with its query's part.
-    """
-    costs = flop_costs(ranker)
-    return tuple(costs.scratch[stage] for stage in stages) if ranker.query else costs.path(stages)
 
 
 def columns_read(rules: tuple[KeepRule, ...]) -> tuple[str, ...]:

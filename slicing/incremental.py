@@ -245,17 +245,9 @@ class Session:
         return sum(len(chunk.queries) for chunk in self._chunks if chunk.queries is not None) / max(1, len(self))
 
     def _begin_at(self, to: int, share: float) -> int:
-        if self._reached < 0:
-            self.mode = "fresh"
-            return -1
-        reuse = self._scorer.reuse
-        taken_over = reuse == "always"
-        if reuse == "auto":
-            step, anew = (self._cost.flops_shared(to, start, share) for start in (self._reached, -1))
-            copies = self._cost.cached_values(self._reached, share) * MULTIPLY_ADDS_PER_COPY
-            taken_over = step + copies < anew
-        self.mode = "reuse" if taken_over else "recompute"
-        return self._reached if taken_over else -1
+        start = begin_at(self._cost, self._reached, to, share, self._scorer.reuse)
+        self.mode = "fresh" if self._reached < 0 else "recompute" if start < 0 else "reuse"
+        return start
 
     def _pack(self, rows: Tensor, bounds: Sequence[int]) -> Chunk:
         """The survivors at these positions, out of the chunks that begin at these bounds."""
@@ -268,6 +260,24 @@ class Session:
             if stop > first
         ]
         return Chunk.gathered(parts)
+
+
+def begin_at(costs: Cost, reached: int, to: int, share: float = 1, reuse: Reuse = "auto") -> int:
+    """The rate's position whose activations a step takes over: the one reached before, or -1 where it starts anew.
+
+    Args:
+        costs: of a candidate.
+        reached, to: positions of rates; ``reached=-1`` before the first step.
+        share: queries per candidate, see :class:`Cost`.
+        reuse: as :class:`IncrementalScorer` takes it.
+    """
+    if reached < 0 or reuse == "never":
+        return -1
+    if reuse == "auto":
+        step, anew = (costs.flops_shared(to, start, share) for start in (reached, -1))
+        copies = costs.cached_values(reached, share) * MULTIPLY_ADDS_PER_COPY
+        return reached if step + copies < anew else -1
+    return reached
 
 
 def reuse_error(network: SlicedNetwork, *inputs: Tensor) -> list[dict[str, float]]:

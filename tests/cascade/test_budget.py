@@ -21,7 +21,7 @@ from cascade.scorer import StageInfo
 Make = Callable[[Sequence[str]], CallableScorer]
 
 
-def reference(cutoffs: Sequence[int], n: int, costs: Sequence[int], budget: int) -> list[int]:
+def reference(cutoffs: Sequence[int], n: int, costs: Sequence[int], once: Sequence[int], budget: int) -> list[int]:
     """The cutoffs at the largest scale that pays, among all the scales at which one of them takes another value."""
 
     cutoffs = [min(cutoff, n) for cutoff in cutoffs]
@@ -36,35 +36,39 @@ def reference(cutoffs: Sequence[int], n: int, costs: Sequence[int], budget: int)
     scales = {Fraction(0), *(Fraction(kept, cutoff) for cutoff in cutoffs for kept in range(1, n + 1))}
     for scale in sorted(scales, reverse=True):
         counts = at(scale)
-        if sum(c * m for c, m in zip(costs, [n, *counts], strict=True)) <= budget:
+        if sum(c * m + (d if m else 0) for c, d, m in zip(costs, once, [n, *counts], strict=True)) <= budget:
             return counts
     raise AssertionError("the first stage alone costs more")
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    """Falling cutoffs, a cost for each stage, and queries as (candidates, budget)."""
+def problems(draw: st.DrawFn) -> tuple[list[int], list[int], list[int], list[tuple[int, int]]]:
+    """Falling cutoffs, each stage's cost per candidate and per query, and queries as (candidates, budget)."""
     stages = draw(st.integers(2, 4))
     cutoffs = sorted(draw(st.lists(st.integers(1, 40), min_size=stages - 1, max_size=stages - 1)), reverse=True)
     costs = draw(st.lists(st.integers(1, 50), min_size=stages, max_size=stages))
+    once = draw(st.lists(st.integers(0, 90), min_size=stages, max_size=stages))
     queries = []
     for n in draw(st.lists(st.integers(1, 60), min_size=1, max_size=4)):
-        queries.append((n, n * costs[0] + draw(st.integers(0, n * sum(costs[1:]) + 3))))
-    return cutoffs, costs, queries
+        spare = draw(st.integers(0, n * sum(costs[1:]) + sum(once[1:]) + 3))
+        queries.append((n, once[0] + n * costs[0] + spare))
+    return cutoffs, costs, once, queries
 
 
 @settings(max_examples=300, deadline=None)
 @given(problems())
-@example(([30, 6, 1], [1, 5, 1, 1], [(30, 63)]))  # two cutoffs step at the same scale, which no float hits
+@example(
+    ([30, 6, 1], [1, 5, 1, 1], [0, 0, 0, 0], [(30, 63)])
+)  # two cutoffs step at the same scale, which no float hits
 def test_the_scale_is_the_largest_that_the_budget_pays_for(
-    problem: tuple[list[int], list[int], list[tuple[int, int]]],
+    problem: tuple[list[int], list[int], list[int], list[tuple[int, int]]],
 ) -> None:
-    cutoffs, costs, queries = problem
+    cutoffs, costs, once, queries = problem
     sizes = np.array([n for n, _ in queries])
     ranking = Ranking(np.zeros(sizes.sum()), sizes, sizes, {"budget": np.array([budget for _, budget in queries])})
-    rules = within_budget([*map(TopK, cutoffs), TopK(1)], costs, "budget")
+    rules = within_budget([*map(TopK, cutoffs), TopK(1)], costs, "budget", once)
     found = [rule.counts(ranking).tolist() for rule in rules[:-1] if isinstance(rule, BudgetColumn)]
-    expected = [reference(cutoffs, n, costs, budget) for n, budget in queries]
+    expected = [reference(cutoffs, n, costs, once, budget) for n, budget in queries]
     assert [list(column) for column in zip(*found, strict=True)] == expected
 
 

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 import cli
 from cascade import Cascade, CascadeError, TopK
 from data import synthetic, write_candidates
-from simulations.ranker_costs import fetching_costs, flop_costs
+from simulations.ranker_costs import fetching_costs, flop_costs, path_flops
 from simulations.ranker_run import RunRequest, run_cascade
 from simulations.tables import RankerScorer
 from simulations.tiers_file import read_tiers
-from slicing import Ranker, SlicingError, Tier
+from slicing import Ranker, RankerSettings, SlicingError, Tier, fit_ranker
 
 TIERS = """
 [[tier]]
@@ -188,3 +188,30 @@ def test_a_query_never_costs_more_than_its_budget(folder: Path, model: Path, spa
     report = run_cascade(request)
     assert sum(stage.flops for stage in report.stages) <= budget
     assert (report.stages[-1].candidates_out > 0) == (spare >= 2_000)
+
+
+def test_a_budget_is_charged_with_what_runs_once_per_query_once(folder: Path) -> None:
+    """Four features of the candidate, one of the query; widths 256 and 512 in both layers."""
+    frame = labelled(3)
+    names = ["f1", "f2", "f3", "f4", "context"]
+    columns = {name: frame[name].to_numpy() for name in names}
+    split = columns, frame["label"].to_numpy(), frame["qid"].to_numpy()
+    settings = RankerSettings(rates=(0.5, 1.0), query=("context",), hidden=(512, 512), epochs=1)
+    ranker, _ = fit_ranker(*split, split, settings)
+    first = 4 * 256 + 256 * 256 + 256, 256  # the query's feature into 256 units once
+    second = 4 * 256 + 256 * 512 + 256, 256  # 256 new units in each layer
+    assert path_flops(ranker, (0, 1)) == ((first[0], second[0]), (first[1], second[1]))
+    ranker.save(folder / "m.safetensors")
+    (folder / "c.toml").write_text(
+        'schema = 1\nmodel = "m.safetensors"\n'
+        + "".join(f'[[stages]]\nrate = {r}\nkeep = "top_k"\nvalue = {k}\n' for r, k in ((0.5, 3), (1.0, 1)))
+    )
+    exact = [first[1] + 10 * first[0] + (second[1] + kept * second[0] if kept else 0) for kept in (7, 2, 0)]
+    for missing, passed in ((0, 7 + 2 + 0), (1, 6 + 1)):
+        budgets = [exact[0] - missing, exact[1] - missing, exact[2]]
+        budget = pl.Series(np.array(budgets)[frame["qid"].rank("dense").to_numpy() - 1])
+        write_candidates(frame.with_columns(budget=budget), folder / "t.parquet")
+        report = run_cascade(RunRequest(folder / "c.toml", folder / "t.parquet", folder / "r.parquet", budget="budget"))
+        assert report.stages[0].candidates_out == passed
+        spent = sum(stage.flops for stage in report.stages)
+        assert spent == pytest.approx(sum(exact) - missing * 2 * second[0], rel=1e-12)
