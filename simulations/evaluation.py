@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from data import DataError, read_qrels, read_run, scan_candidates
 from data.columns import renames, require
 from data.files import existing_file, reading
 from simulations.ranker_files import TREC_SUFFIXES
+from simulations.run_cost import RunCost, read_cost
 from slicing.files import atomic_path, check_writable
 
 MEASURES = ("nDCG@10", "RR", "R@10")
@@ -52,9 +53,13 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """The measures of each result by name, and the paired tests between them (None for a single one)."""
+    """The measures of each result by name, and the paired tests between them (None for a single one).
+
+    costs: of the results that `run` wrote as Parquet, by name.
+    """
 
     evaluations: dict[str, Evaluation]
+    costs: dict[str, RunCost]
     comparisons: pl.DataFrame | None
     written: tuple[Path, ...]
 
@@ -96,8 +101,10 @@ def evaluate_files(request: EvaluateRequest) -> EvaluationReport:
             name: each.per_query.with_columns(pl.col("qid").cast(pl.String)) for name, each in evaluations.items()
         }
         comparisons = compare_systems(tables, measures, baseline=request.baseline, test=request.test, seed=request.seed)
-    written = () if request.out is None else _write(request.out, evaluations, comparisons)
-    return EvaluationReport(evaluations, comparisons, written)
+    noted = {name: read_cost(path) for name, path in zip(names, request.results, strict=True)}
+    costs = {name: cost for name, cost in noted.items() if cost is not None}
+    report = EvaluationReport(evaluations, costs, comparisons, ())
+    return report if request.out is None else replace(report, written=_write(request.out, report))
 
 
 def read_result(path: Path, by: By | None = None) -> pl.DataFrame:
@@ -166,7 +173,8 @@ def _same_ids(run: pl.DataFrame, judgements: pl.DataFrame) -> tuple[pl.DataFrame
     return run, judgements
 
 
-def _write(path: Path, evaluations: dict[str, Evaluation], comparisons: pl.DataFrame | None) -> tuple[Path, ...]:
+def _write(path: Path, report: EvaluationReport) -> tuple[Path, ...]:
+    evaluations, comparisons = report.evaluations, report.comparisons
     if path.suffix.lower() == ".csv":
         return _write_csv(path, evaluations, comparisons)
     content: dict[str, Any] = {
@@ -179,6 +187,7 @@ def _write(path: Path, evaluations: dict[str, Evaluation], comparisons: pl.DataF
                 "without_relevant": each.without_relevant,
                 "missing": each.missing,
                 "unjudged": each.unjudged,
+                "cost": asdict(report.costs[name]) if name in report.costs else None,
             }
             for name, each in evaluations.items()
         ],

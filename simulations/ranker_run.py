@@ -1,7 +1,7 @@
 """`slicerank run`: a cascade file over a candidate table of any length, in bounded memory."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -29,6 +29,7 @@ from data import CandidateTable, DataError, write_run
 from data.candidates import BATCH_ROWS
 from simulations.ranker_costs import path_flops
 from simulations.ranker_files import TREC_SUFFIXES, load_ranker, open_for
+from simulations.run_cost import RunCost
 from simulations.run_parts import Parts, file_fingerprint, table_fingerprint
 from simulations.tables import RankerScorer
 from slicing import Ranker
@@ -79,8 +80,7 @@ class RunReport:
 
     Attributes:
         out: what was written. candidates, queries: of the table. stages: their accounts.
-        full_flops: multiply-adds of the full network on every candidate, each by itself.
-        full_feature_cost: of every feature of every candidate, in the unit of the ranker's tiers.
+        cost: of all stages together; a Parquet ranking holds it too, in its metadata.
         seconds: of this call; resumed: candidates that an earlier call had done.
     """
 
@@ -88,8 +88,7 @@ class RunReport:
     candidates: int
     queries: int
     stages: tuple[StageTotal, ...]
-    full_flops: float
-    full_feature_cost: float
+    cost: RunCost
     seconds: float
     resumed: int
 
@@ -136,15 +135,14 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
     )
     try:
         count, resumed = _run_parts(request, cascade, table, parts, stages, trec, progress)
+        cost = _cost(ranker, table, stages)
         with atomic_path(request.out) as temporary:
-            _join(parts, count, temporary, trec)
+            _join(parts, count, temporary, None if trec else cost)
     except ValueError:
         parts.discard()  # the input must change, so its parts are of no use
         raise
     parts.discard()
-    full = float(ranker.flops()) * table.rows
-    whole = ranker.feature_costs[-1] * table.rows
-    return RunReport(request.out, table.rows, table.queries, stages, full, whole, perf_counter() - began, resumed)
+    return RunReport(request.out, table.rows, table.queries, stages, cost, perf_counter() - began, resumed)
 
 
 def cascade_of(
@@ -239,12 +237,23 @@ def _account(result: CascadeResult) -> list[list[Any]]:
     ]
 
 
-def _join(parts: Parts, count: int, path: Path, trec: bool) -> None:
+def _cost(ranker: Ranker, table: CandidateTable, stages: Sequence[StageTotal]) -> RunCost:
+    return RunCost(
+        queries=table.queries,
+        flops=sum(stage.flops for stage in stages),
+        full_flops=float(ranker.flops()) * table.rows,
+        feature_cost=sum(stage.feature_cost * stage.candidates_in for stage in stages),
+        full_feature_cost=ranker.feature_costs[-1] * table.rows,
+    )
+
+
+def _join(parts: Parts, count: int, path: Path, cost: RunCost | None) -> None:
+    """The parts behind one another: as Parquet with the cost in its metadata, or with none as a TREC run."""
     pieces = [parts.path(number) for number in range(1, count + 1)]
     if not pieces:
         raise DataError("the table holds no candidate: at least one row is wanted")
-    if not trec:
-        pl.scan_ipc(pieces).sink_parquet(path, engine="streaming", maintain_order=True)
+    if cost is not None:
+        pl.scan_ipc(pieces).sink_parquet(path, engine="streaming", maintain_order=True, metadata=cost.note())
         return
     with path.open("wb") as whole:
         for piece in pieces:

@@ -14,7 +14,10 @@ from simulations.evaluation import EvaluationReport
 from simulations.ranker_planning import PlanReport
 from simulations.ranker_run import RunReport
 from simulations.ranker_training import Trained, measure_name
+from simulations.run_cost import per_query
 from slicing import RankerSettings
+
+ALL = " (of the full network on every candidate)"
 
 
 def show_prepared(prepared: PreparedTables, folder: Path, console: Console) -> None:
@@ -97,7 +100,7 @@ def show_plan(report: PlanReport, console: Console) -> None:
 
 def show_run(report: RunReport, console: Console) -> None:
     """The account of the stages."""
-    priced = ["feature cost each"] if report.full_feature_cost else []
+    priced = ["feature cost each"] if report.cost.full_feature_cost else []
     table = _table("stage", "rate", "keeps", "candidates in", "candidates out", "FLOPs each", *priced, "seconds")
     for number, stage in enumerate(report.stages):
         each = stage.flops / stage.candidates_in if stage.candidates_in else 0.0
@@ -112,19 +115,11 @@ def show_run(report: RunReport, console: Console) -> None:
             f"{stage.seconds:.2f}",
         )
     console.print(table)
-    if priced:
-        paid = sum(stage.feature_cost * stage.candidates_in for stage in report.stages)
-        _line(
-            console,
-            f"feature cost per query {_number(paid / report.queries)}, {paid / report.full_feature_cost:.1%} of "
-            "fetching every feature of every candidate",
-        )
-    spent = sum(stage.flops for stage in report.stages)
-    share = f", {spent / report.full_flops:.1%} of the full network's FLOPs" if report.full_flops else ""
+    _line(console, "; ".join(f"{name} {each}" for name, each in per_query(report.cost).items()) + ALL)
     went_on = f", of which {report.resumed:,} candidates were done before" if report.resumed else ""
     _line(
         console,
-        f"{report.candidates:,} candidates of {report.queries:,} queries in {report.seconds:.1f} s{went_on}{share}; "
+        f"{report.candidates:,} candidates of {report.queries:,} queries in {report.seconds:.1f} s{went_on}; "
         f"{report.out}",
     )
 
@@ -132,11 +127,16 @@ def show_run(report: RunReport, console: Console) -> None:
 def show_evaluation(report: EvaluationReport, console: Console) -> None:
     """Means, then the paired tests."""
     names = list(next(iter(report.evaluations.values())).means)
-    means = _table("result", *names, "queries")
+    costs = {name: per_query(cost) for name, cost in report.costs.items()}
+    priced = list(dict.fromkeys(column for each in costs.values() for column in each))
+    means = _table("result", *names, "queries", *priced)
     for name, each in report.evaluations.items():
         figures = ("-" if mean is None else f"{mean:.4f}" for mean in each.means.values())
-        means.add_row(name, *figures, f"{max(each.averaged.values()):,}")
+        spent = (costs.get(name, {}).get(column, "-") for column in priced)
+        means.add_row(name, *figures, f"{max(each.averaged.values()):,}", *spent)
     console.print(means)
+    if priced:
+        _line(console, f"costs: as `run` counted them{ALL}")
     for name, each in report.evaluations.items():
         for said in _left_out(each):
             _line(console, f"{name}: {said}")

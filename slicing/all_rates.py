@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slicing.connectivity import segments
+from slicing.inputs import Queries
 from slicing.layout import Layout
 from slicing.mixing import Mixing
 from slicing.recurrent import Carried
@@ -19,7 +20,11 @@ Held = dict[int, tuple[Tensor, int]]  # for each rate's position, an activation 
 
 
 def scores_of_all(
-    network: "SlicedNetwork", inputs: Mapping[str, Tensor], positions: Sequence[int], carried: Carried | None = None
+    network: "SlicedNetwork",
+    inputs: Mapping[str, Tensor],
+    positions: Sequence[int],
+    carried: Carried | None = None,
+    queries: Queries | None = None,
 ) -> Tensor:
     """The scores at several rates.
 
@@ -28,9 +33,10 @@ def scores_of_all(
 
     Args:
         network: any sliced network.
-        inputs: (N, ...) each, by name.
+        inputs: (N, ...) each, by name; query inputs (Q, ...) where there are ``queries``.
         positions: of the rates, rising.
         carried: recurrent states.
+        queries: of the candidates; what depends on them alone then runs once per query.
 
     Returns:
         (len(positions), N, C).
@@ -41,6 +47,9 @@ def scores_of_all(
         for segment in segments(step.firsts, positions):
             to = segment[-1]
             xs = [_units(*values[name][to], to, network.layouts[name]) for name in step.inputs]
+            if queries is not None and step.meets:
+                side = network.inputs.query_side
+                xs = [x[queries.index] if name in side else x for name, x in zip(step.inputs, xs, strict=True)]
             held.update(_computed(network, step, xs, segment, carried))
         values[step.name] = held
         for name in step.done_with:

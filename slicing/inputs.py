@@ -39,6 +39,10 @@ class Queries:
         place = present.cumsum(0) - 1
         return cls(place[numbers], present.nonzero()[:, 0])
 
+    def to(self, device: torch.device) -> "Queries":
+        """The same, held there."""
+        return Queries(self.index.to(device), self.numbers.to(device))
+
     def __len__(self) -> int:
         return self.numbers.shape[0]
 

@@ -111,7 +111,11 @@ class SlicedNetwork(nn.Module):
         return self.advance(inputs, -1, rate_index(self.rates, rate), carried=carried)
 
     def forward_all(
-        self, *inputs: Tensor, positions: Sequence[int] | None = None, carried: Carried | None = None
+        self,
+        *inputs: Tensor,
+        positions: Sequence[int] | None = None,
+        carried: Carried | None = None,
+        queries: Queries | None = None,
     ) -> Tensor:
         """Several rates' scores in as few passes as the connectivity allows.
 
@@ -121,15 +125,16 @@ class SlicedNetwork(nn.Module):
         several small ones; inference never does that.
 
         Args:
-            inputs: (N, ...) each.
+            inputs: (N, ...) each; query inputs (Q, ...) where there are ``queries``.
             positions: which rates, by their rising positions in ``rates``; None: all K.
             carried: recurrent states, as in :meth:`forward`; those at the end are the widest rate's.
+            queries: of the candidates: what depends on the query inputs alone then runs once per query.
 
         Returns:
             (rates asked for, N, C), in their order.
         """
         wanted = range(len(self.rates)) if positions is None else positions
-        return scores_of_all(self, self._entering(inputs, -1, wanted[-1]), wanted, carried)
+        return scores_of_all(self, self._entering(inputs, -1, wanted[-1], queries), wanted, carried, queries)
 
     def advance(
         self,

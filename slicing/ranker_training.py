@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from slicing.errors import SlicingError
 from slicing.features import FeatureTransform, TransformKind
-from slicing.inputs import declared
+from slicing.inputs import Queries, declared
 from slicing.layers import SlicedEmbedding
 from slicing.losses import Criterion
 from slicing.mixing import Mixing
@@ -22,9 +22,10 @@ from slicing.progress import Progress
 from slicing.query_batches import QueryBatches, query_order
 from slicing.ranker import Ranker, check_lengths, column, feature_names, stacked, transforms_of, width_of
 from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
-from slicing.schemes import Joint, Scheme, checked_weights, every_rate
+from slicing.schemes import Joint, Scheme, checked_weights
+from slicing.spec import Spec
 from slicing.survival import JointSurvival
-from slicing.tiers import Tier, check_tiers, query_columns, sources
+from slicing.tiers import Tier, check_tiers, constant_within, query_columns, sources
 from slicing.trace import trace
 from slicing.train_config import Device, Precision, TrainConfig
 from slicing.training import TrainResult, train
@@ -45,7 +46,7 @@ class RankerSettings:
         categorical: columns of ids; every other column is numeric.
         tiers: columns that not every rate reads, or that cost something; see :class:`~slicing.tiers.Tier`.
         query: columns that are constant within a query, so that their part of the first layer can run once per query;
-            ``auto`` takes those that are in training, but for those that are the same everywhere.
+            ``auto`` takes those that are in training and validation, but for those that are the same everywhere.
         connectivity: ``nested`` (exact reuse), ``dense`` or mixed, see :class:`~slicing.connectivity.Connectivity`.
         transform: of the numeric features, see :class:`~slicing.features.FeatureTransform`.
         min_count: an id seen less often in training counts as unknown.
@@ -157,7 +158,12 @@ def fit_ranker(
     scheme = settings.scheme()
     labels, qids = _checked("training", columns, labels, qids)
     held = _checked("validation", validation[0], validation[1], validation[2])
-    ranker = _untrained(columns, query_columns(columns, qids, settings.query), settings)
+    query = query_columns(columns, qids, settings.query)
+    if settings.query == "auto":
+        query = _constant_too(query, validation[0], held[1])
+    elif query:
+        query_columns(validation[0], held[1], query)
+    ranker = _untrained(columns, query, settings)
     batches = QueryBatches(ranker.inputs(columns), labels, qids, settings.batch_rows, settings.unknown_ids)
     config = TrainConfig(
         epochs=settings.epochs,
@@ -186,23 +192,44 @@ def fit_ranker(
 
 
 class _Validation:
-    """Mean nDCG@k at every rate."""
+    """Mean nDCG@k at every rate; what is constant within a query goes through the network once per query."""
 
     def __init__(self, inputs: tuple[Tensor, ...], labels: np.ndarray, qids: np.ndarray, k: int) -> None:
         order, starts = query_order(qids)
-        queries = np.empty(len(order), dtype=np.int64)
-        queries[order] = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        self.inputs, self.k = inputs, k
-        self.labels, self.queries = torch.from_numpy(labels), torch.from_numpy(queries)
+        self.inputs, self.k = tuple(x[order] for x in inputs), k  # queries together, so that few chunks share one
+        self.labels = torch.from_numpy(labels[order])
+        self.queries = torch.arange(len(starts) - 1).repeat_interleave(torch.from_numpy(np.diff(starts)))
 
     def __call__(self, model: nn.Module) -> list[float]:
-        device = next(model.parameters()).device
+        network = cast(SlicedNetwork, model)
+        device = next(network.parameters()).device
         parts = []
         for at in range(0, len(self.labels), _VALIDATED_ROWS):
-            rows = tuple(x[at : at + _VALIDATED_ROWS].to(device) for x in self.inputs)
-            parts.append(every_rate(model, rows)[:, :, 0].float().cpu())
+            inputs, queries = self._chunk(network.spec, slice(at, at + _VALIDATED_ROWS))
+            every = network.forward_all(
+                *(x.to(device) for x in inputs), queries=None if queries is None else queries.to(device)
+            )
+            parts.append(every[:, :, 0].float().cpu())
         scores = torch.cat(parts, dim=1)
         return [float(ndcg(each, self.labels, self.queries, self.k).mean()) for each in scores]
+
+    def _chunk(self, spec: Spec, rows: slice) -> tuple[list[Tensor], Queries | None]:
+        """The inputs of some candidates; query inputs by the first one of each query."""
+        if not spec.query_inputs:
+            return [x[rows] for x in self.inputs], None
+        own = self.queries[rows]
+        first = torch.cat([own.new_ones(1, dtype=torch.bool), own[1:] != own[:-1]]).nonzero()[:, 0]
+        chosen = [
+            x[rows][first] if name in spec.query_inputs else x[rows]
+            for name, x in zip(spec.inputs, self.inputs, strict=True)
+        ]
+        return chosen, Queries.of(own)
+
+
+def _constant_too(query: tuple[str, ...], columns: Columns, qids: np.ndarray) -> tuple[str, ...]:
+    """Those of the detected query features that are constant within the other split's queries too."""
+    _, queries = np.unique(qids, return_inverse=True)
+    return tuple(name for name in query if constant_within(column(columns, name), queries) is None)
 
 
 def _untrained(columns: Columns, query: tuple[str, ...], settings: RankerSettings) -> Ranker:

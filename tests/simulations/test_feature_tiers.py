@@ -78,7 +78,16 @@ def test_train_plan_and_run_account_for_the_features(
         + "".join(f'[[stages]]\nrate = {r}\nkeep = "top_k"\nvalue = {k}\n' for r, k in ((0.25, 6), (0.5, 4), (1.0, 3)))
     )
     out = called("run", folder / "c.toml", folder / "train.parquet", "--out", folder / "r.parquet", "--quiet")
-    assert "feature cost per query 42, 44.2% of fetching every feature" in out  # 6 * 2 + 4 * 7.5 of 10 * 9.5
+    assert "feature cost per query 42 (44.2%)" in out  # 6 * 2 + 4 * 7.5 of 10 * 9.5
+    measured = called("evaluate", folder / "r.parquet", folder / "train.parquet", "--out", folder / "e.json")
+    assert "FLOPs per query" in measured
+    assert "42 (44.2%)" in measured
+    (entry,) = json.loads((folder / "e.json").read_text())["results"]
+    assert entry["cost"]["feature_cost"] == 20 * 42
+    assert entry["cost"]["full_feature_cost"] == 20 * 10 * 9.5
+    elsewhere = pl.read_parquet(folder / "r.parquet")
+    elsewhere.write_parquet(folder / "plain.parquet")
+    assert "per query" not in called("evaluate", folder / "plain.parquet", folder / "train.parquet")
     frame = pl.read_parquet(folder / "r.parquet").join(labelled(), on=["qid", "docid"], validate="1:1")
     every = ranker.scores({name: frame[name].to_numpy() for name in ranker.columns})
     for stage, rate in enumerate(("0.25", "0.5", "1")):

@@ -37,7 +37,7 @@ def test_a_run_over_the_planning_table_does_what_was_predicted(
     assert found["R(rel=3)@5"] == pytest.approx(report.cascade.recall)
     assert found["nDCG@5"] == pytest.approx(report.cascade.ndcg)
     assert sum(stage.flops for stage in ran.stages) / 30 == pytest.approx(report.cascade.cost)
-    assert ran.full_flops / 30 == report.full.cost
+    assert ran.cost.full_flops / 30 == report.full.cost
     assert [row.candidates * 30 for row in report.stages] == [stage.candidates_in for stage in ran.stages]
     assert report.cascade.cost <= 0.8 * report.full.cost
     planned = read_config(out).plan

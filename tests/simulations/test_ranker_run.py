@@ -86,7 +86,7 @@ def test_the_account_is_of_all_parts(tmp_path: Path, cascade: Path, model: Path,
     assert [stage.candidates_out for stage in report.stages] == [30 * 9, 30 * 6, 30 * 3]
     assert report.stages[0].flops == 30 * 20 * ranker.flops(0.25)
     assert (report.candidates, report.queries, report.resumed) == (600, 30, 0)
-    assert report.full_flops == 600 * ranker.flops(1.0)
+    assert report.cost.full_flops == 600 * ranker.flops(1.0)
 
 
 def test_a_trec_run_has_the_same_order(tmp_path: Path, cascade: Path, table: Path) -> None:

@@ -215,6 +215,20 @@ def test_tiers_and_queries_over_the_borders_of_segments(connectivity: str, case:
             )
 
 
+@pytest.mark.parametrize("connectivity", ["nested", "dense", "mixed@0.5", "mixed@1,theirs=mixed@0.5"])
+@given(case=towers(), numbers=st.lists(st.integers(0, 6), min_size=1, max_size=12))
+@RANDOM
+def test_every_rate_at_once_is_the_same_once_per_query(connectivity: str, case: Any, numbers: list[int]) -> None:
+    network = sliced(case, connectivity)
+    told = Queries.of(torch.tensor(numbers))
+    inputs = rows_of(case[2], torch.tensor(numbers))
+    firsts = torch.tensor([numbers.index(number) for number in told.numbers.tolist()])
+    once = [x[firsts] if name in network.spec.query_inputs else x for name, x in zip(NAMES, inputs, strict=True)]
+    with torch.no_grad():
+        ours, theirs = network.forward_all(*once, queries=told), network.forward_all(*inputs)
+    torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+
+
 @BOTH
 @given(case=towers(), data=st.data())
 @RANDOM
