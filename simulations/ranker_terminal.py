@@ -17,7 +17,7 @@ from simulations.ranker_training import Trained, measure_name
 from simulations.run_cost import per_query
 from slicing import RankerSettings
 
-ALL = " (of the full network on every candidate)"
+_SHARES = "shares are of the full network on every candidate"
 
 
 def show_prepared(prepared: PreparedTables, folder: Path, console: Console) -> None:
@@ -115,7 +115,8 @@ def show_run(report: RunReport, console: Console) -> None:
             f"{stage.seconds:.2f}",
         )
     console.print(table)
-    _line(console, "; ".join(f"{name} {each}" for name, each in per_query(report.cost).items()) + ALL)
+    spent = [f"{name} {each}" for name, each in per_query(report.cost).items()]
+    _line(console, "; ".join([*spent, _SHARES]))
     went_on = f", of which {report.resumed:,} candidates were done before" if report.resumed else ""
     _line(
         console,
@@ -136,7 +137,7 @@ def show_evaluation(report: EvaluationReport, console: Console) -> None:
         means.add_row(name, *figures, f"{max(each.averaged.values()):,}", *spent)
     console.print(means)
     if priced:
-        _line(console, f"costs: as `run` counted them{ALL}")
+        _line(console, f"costs as `run` counted them; {_SHARES}")
     for name, each in report.evaluations.items():
         for said in _left_out(each):
             _line(console, f"{name}: {said}")

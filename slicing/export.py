@@ -61,8 +61,9 @@ def standalone_ranker(ranker: Ranker, rate: float) -> Ranker:
     sides = [source.of_query for _, source in read if not source.categorical]
     if len(set(sides)) < len(sides):
         raise SlicingError(
-            f"rate {rate:g} reads features of several tiers, which a ranker of one rate can't keep apart; export a "
-            f"narrower rate, or train without --tiers"
+            f"rate {rate:g} reads features of several tiers, which a ranker of one rate can't keep apart; keep the "
+            f"whole model and run it by a cascade file whose only stage is rate {rate:g}, export a narrower rate, or "
+            f"train without tiers"
         )
     names = ranker.columns_at(rate)
     numeric = {name: width for name, width in ranker.numeric.items() if name in names}

@@ -152,3 +152,16 @@ def test_bad_arguments_are_refused() -> None:
         FeatureTransform.fit(np.array([["a"]]))
     with pytest.raises(SlicingError, match=r"shape \(N, d\)"):
         FeatureTransform.fit(TABLE[:, 0])
+
+
+def test_threads_change_no_bit_and_report_the_first_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((100, 3)).astype(np.float32)
+    transform = FeatureTransform.fit(x)
+    alone = transform(x)
+    monkeypatch.setattr("slicing.features._ROWS", 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(transform(x), alone)
+    x[[70, 21, 90], 1] = np.inf
+    with pytest.raises(SlicingError, match="in row 21;"):
+        transform(x)
