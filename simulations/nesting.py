@@ -40,11 +40,11 @@ from simulations.nesting_tables import SeedRun, nesting_csv, nesting_tables
 from simulations.ranking_folds import joined_results, joined_scores, of_run
 from simulations.report import Report, check_out, machine, validate_report, versions, write_report
 from simulations.scorers import Images
-from simulations.settings import CascadeSettings, SchemeName
+from simulations.settings import CascadeSettings
+from simulations.sliced_systems import SLICED_SYSTEMS, system_changes
 from slicing import SlicedNetwork, TrainResult, cost
 from slicing.files import atomic_path
 from slicing.progress import Progress, open_task
-from slicing.schemes import wide_weights
 
 SYSTEMS = (
     "separate",
@@ -134,16 +134,10 @@ def system_settings(name: str, base: CascadeSettings, widen: float) -> CascadeSe
     """The settings of one of :data:`SYSTEMS`: the base's, with what makes the system."""
     if name == "separate":
         return base
-    if name.startswith("dense-"):
-        scheme: SchemeName = "sampled" if name == "dense-sampled" else "sandwich"
-        return replace(base, connectivity=("dense",), scheme=scheme)
+    if name in SLICED_SYSTEMS:
+        changes = system_changes(name, base.rates)
+        return replace(base, **{**changes, "connectivity": (changes["connectivity"],)})
     nested = replace(base, connectivity=("nested",), scheme="joint")
-    if name == "mixed":  # the last rate recomputed, every unit reading every other
-        return replace(nested, connectivity=(f"mixed@{base.rates[-1]:g}",))
-    if name in ("nested-recipe", "nested-even"):
-        count = len(base.rates)
-        weights = wide_weights(count) if name == "nested-recipe" else (1.0,) * count
-        return replace(nested, weights=weights, distill=0.5, own=0.5, lateral=0.1)
     return replace(nested, width=base.width * widen) if name == "nested-wide" else nested
 
 

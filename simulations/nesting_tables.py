@@ -4,11 +4,11 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
 from typing import Any
 
-from simulations.report.figures import MISSING, millions
+from simulations.report.figures import millions, spread
 from simulations.report.figures import rate as rate_text
+from simulations.report.summary import lowest_inclusion
 
 STAGE_FIELDS = ("rate", "precision", "aggregate_recall", "flops", "flops_increment", "params")
 RUN_FIELDS = ("kept_share", "lowest_inclusion", "passes_per_kept_item", "params_held", "train_seconds")
@@ -43,8 +43,7 @@ class SeedRun:
     @property
     def lowest_inclusion(self) -> float | None:
         """The least inclusion coefficient over all pairs of stages."""
-        below = [share for i, row in enumerate(self.entry["inclusion"]["matrix"]) for share in row[:i]]
-        return min((share for share in below if share is not None), default=None)
+        return lowest_inclusion(self.entry)
 
     def passes(self, full_pass: float) -> float | None:
         """What an item kept throughout has cost, in full passes of the dense network."""
@@ -64,19 +63,19 @@ def nesting_tables(runs: Sequence[SeedRun], full_pass: float) -> list[dict[str, 
         systems.setdefault(run.name, []).append(run)
     rates = [stage["rate"] for stage in runs[0].entry["stages"]]
     accuracy = [
-        [name, *(_spread([100 * run.accuracies[k] for run in group], 2) for k in range(len(rates)))]
+        [name, *(spread([100 * run.accuracies[k] for run in group], 2) for k in range(len(rates)))]
         for name, group in systems.items()
     ]
     costs = [
         [
             name,
-            _spread(_percent(run.entry["stages"][-1]["aggregate_recall"] for run in group), 2),
-            _spread(_percent(run.kept_share for run in group), 1),
-            _spread([run.lowest_inclusion for run in group], 3),
-            _spread([run.passes(full_pass) for run in group], 2),
+            spread(_percent(run.entry["stages"][-1]["aggregate_recall"] for run in group), 2),
+            spread(_percent(run.kept_share for run in group), 1),
+            spread([run.lowest_inclusion for run in group], 3),
+            spread([run.passes(full_pass) for run in group], 2),
             f"{group[0].entry['stages'][-1]['flops'] / full_pass:.2f}",
             *millions([group[0].entry["params_held"]]),
-            _spread([run.train_seconds for run in group], 0),
+            spread([run.train_seconds for run in group], 0),
         ]
         for name, group in systems.items()
     ]
@@ -132,13 +131,3 @@ def nesting_csv(data: str, runs: Iterable[SeedRun], full_pass: float) -> str:
 
 def _percent(shares: Iterable[float | None]) -> list[float | None]:
     return [None if share is None else 100 * share for share in shares]
-
-
-def _spread(values: Sequence[float | None], digits: int) -> str:
-    """Mean and standard deviation; the mean alone of one value; a dash where a value is undefined."""
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return MISSING
-    if len(known) == 1:
-        return f"{known[0]:.{digits}f}"
-    return f"{mean(known):.{digits}f} ± {stdev(known):.{digits}f}"

@@ -14,22 +14,24 @@ from simulations.tables import RankerScorer
 from slicing import IncrementalScorer, Ranker, cost
 from slicing.incremental import begin_at
 from slicing.progress import Progress, open_task
+from slicing.reuse import Reuse
 
 SAMPLE_ROWS = 16_384
 """Candidates on which milliseconds are measured, or fewer where there are fewer."""
 
 
-def flop_costs(ranker: Ranker, per_query: float = 1.0) -> StageCosts:
+def flop_costs(ranker: Ranker, per_query: float = 1.0, reuse: Reuse = "auto") -> StageCosts:
     """Multiply-adds per candidate, as a run spends them: asked of a session, which knows when it recomputes.
 
     So a step to where a segment begins costs a whole pass but for what outlasts the segment, such as a trunk.
 
     per_query: mean candidates a query, over which what runs once per query is shared out, at every stage alike.
+    reuse: as `slicing.IncrementalScorer` takes it.
     """
     count = max(1, round(per_query))
     inputs = _nothing(ranker, count)
     queries = torch.zeros(count, dtype=torch.int64) if ranker.query else None
-    scorer = IncrementalScorer(ranker.network)
+    scorer = IncrementalScorer(ranker.network, reuse=reuse)
     rates = ranker.rates
 
     def spent(*path: float) -> float:

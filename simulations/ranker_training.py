@@ -75,7 +75,7 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     columns = Columns(opened.schema.numeric, columns.categorical or ())
     names = (*opened.schema.numeric, *opened.schema.categorical)
     settings = RankerSettings(**{**_shallow(request.settings), "categorical": opened.schema.categorical})
-    settings.scheme()  # refuses wrong settings before the table is read
+    settings.training_scheme()  # refuses wrong settings before the table is read
     check_tiers(settings.tiers, names, settings.rates)
     frame = opened.read()
     if request.validation is None:

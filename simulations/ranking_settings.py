@@ -3,10 +3,15 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from simulations.sliced_systems import SLICED_SYSTEMS
 from slicing import RankerSettings
 
 SYSTEMS = ("sliced-nested", "separate", "linear-first", "trees-prefix", "trees-separate")
-"""The systems that `simulate ranking` can run, in the order of the report."""
+"""The systems that `simulate ranking` runs when none is named."""
+
+CONTROLLED = (*SLICED_SYSTEMS, *(f"{name}-reuse" for name in SLICED_SYSTEMS if name.startswith("dense-")))
+"""The other sliced networks of the controlled comparison (``docs/nesting.md``), run when named: ``-reuse`` is the same
+dense network, its reuse the approximation of section 3.4."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class RankingSettings:
         folds: numbers of the folds to run, from 1; None runs all.
         keep: what each stage but the last keeps, as shares in (0, 1] of the candidates a query began with.
         final_k: what the last stage keeps.
-        systems: which of :data:`SYSTEMS`.
+        systems: which of :data:`SYSTEMS` and :data:`CONTROLLED`.
         ranker: how the neural rankers are built and trained; its rates are the stages.
         trees: boosting iterations at most; stages use the rates' shares of them.
         seed: of everything.

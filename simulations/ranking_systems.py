@@ -22,9 +22,11 @@ from cascade import (
 from simulations.ranker_costs import flop_costs
 from simulations.ranking_settings import RankingSettings
 from simulations.ranking_trees import fit_trees, parameters
+from simulations.sliced_systems import SLICED_SYSTEMS, system_changes
 from simulations.tables import RankerScorer, SeparateRankers, columns_of, ranker_arrays, stage_infos
 from slicing import Ranker, RankerSettings, TrainResult, fit_ranker
 from slicing.progress import Progress
+from slicing.reuse import Reuse
 
 TREE_UNIT = "visits"
 
@@ -50,7 +52,7 @@ class Trained:
         cost_unit: what the stages' ``flops`` count.
         note: what a reader must know of it.
         increments: ``[j][k]``, the cost per candidate from stage j to stage k; None where nothing is reused.
-        training: of its neural rankers, by name: the run and the rates its figures belong to.
+        training: of its neural rankers, by name: the run and the rates its figures belong to; None: it has none.
     """
 
     scorer: Scorer
@@ -74,19 +76,27 @@ class Fitter:
             ValueError: in one line, for data that it can't be trained on.
         """
         makers: dict[str, Callable[[], Trained]] = {
-            "sliced-nested": self._nested,
             "separate": self._separate,
             "linear-first": self._linear_first,
             "trees-prefix": self._trees_prefix,
             "trees-separate": self._trees_separate,
         }
-        return makers[system]()
+        return makers[system]() if system in makers else self._sliced(system)
 
-    def _nested(self) -> Trained:
-        ranker, result = self._ranker("sliced-nested", self.settings.ranker)
+    def _sliced(self, system: str) -> Trained:
+        """A sliced network; one whose name ends in ``-reuse`` is the dense one before it, run by section 3.4."""
+        name, settings = system.removesuffix("-reuse"), self.settings.ranker
+        if name in SLICED_SYSTEMS:
+            changes = system_changes(name, settings.rates)
+            settings = replace(settings, survival=0.0, keep=None, **changes)
+        ranker, result = self._ranker(name, settings)
+        reuse: Reuse = "always" if system != name else "auto"
         per_query = len(self.fold.test) / max(1, self.fold.test["qid"].n_unique())
-        steps = flop_costs(ranker, per_query).increment  # what a run spends: it recomputes where that is cheaper
-        return Trained(RankerScorer(ranker), increments=steps, training={"sliced-nested": (result, ranker.rates)})
+        steps = flop_costs(ranker, per_query, reuse).increment  # what a run spends: it recomputes where that is cheaper
+        note = "reuse as in section 3.4, an approximation" if reuse == "always" else ""
+        return Trained(
+            RankerScorer(ranker, reuse), note=note, increments=steps, training={name: (result, ranker.rates)}
+        )
 
     def _alone(self, rate: float) -> tuple[Ranker, TrainResult]:
         """A ranker of a stage's width, trained by itself."""
@@ -96,8 +106,11 @@ class Fitter:
             rates=(1.0,),
             hidden=tuple(round(units * rate) for units in whole.hidden),
             embedding=max(1, round(whole.embedding * rate)),
+            connectivity="nested",
+            scheme="joint",
             weights=None,
             distill=0.0,
+            own=0.0,
             survival=0.0,
             keep=None,
             tiers=(),
@@ -130,12 +143,15 @@ class Fitter:
         linear = _linear(self.fold.train, numeric)
         functions: list[Callable[[pl.DataFrame], NDArray[Any]]] = [estimator_function(linear, numeric)]
         infos = [StageInfo(None, len(numeric) + 1, float(len(numeric)), self._fetched(numeric))]
+        results: dict[str, tuple[TrainResult, Sequence[float]]] = {}
         for rate in wider:
-            ranker, _ = self._alone(rate)
+            ranker, result = self._alone(rate)
+            results[f"separate-{rate:g}"] = (result, (rate,))
             functions.append(partial(_full_scores, ranker))
             info = stage_infos(ranker)[-1]
             infos.append(replace(info, rate=rate, features=self._fetched(self._read_at(rate))))
-        return Trained(CallableScorer(functions, infos), note="a ridge regression, then the separate networks")
+        note = "a ridge regression, then the separate networks"
+        return Trained(CallableScorer(functions, infos), note=note, training=results)
 
     def _trees_prefix(self) -> Trained:
         numeric = list(self.fold.numeric)  # every tree may read every feature, so the first stage fetches them all

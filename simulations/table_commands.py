@@ -11,6 +11,7 @@ from simulations.command_line import (
     command_text,
     cutoffs,
     final_k,
+    loss_weights,
     one_line_errors,
     query_features,
     rates,
@@ -51,7 +52,19 @@ _FILE = click.Path(path_type=Path)
     help="Of the numeric features, fitted on the training queries.",
 )
 @click.option("--loss", type=click.Choice(["listwise", "lambda", "bce", "mse"]), default="listwise", show_default=True)
+@click.option(
+    "--scheme",
+    type=click.Choice(["joint", "sampled", "sandwich"]),
+    default="joint",
+    show_default=True,
+    help="What a step trains: all rates, one drawn rate, or the widest and three that learn from it.",
+)
+@click.option(
+    "--weights", callback=loss_weights, help="Of the rates' losses, narrowest first [default: equal]."
+)
 @click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation from the widest.")
+@click.option("--own", type=float, default=0.0, show_default=True, help="Share of the loss on a block alone (nested).")
+@click.option("--lateral", type=float, default=1.0, show_default=True, help="Initial narrow-to-wide weights (nested).")
 @click.option("--survival", type=float, default=0.0, show_default=True, help="Weight of the joint-survival loss.")
 @click.option("--keep", callback=budgets, help="Each rate's budget under --survival, such as 0.6,0.4,0.25,10.")
 @click.option("--epochs", type=int, default=15, show_default=True, help="Passes over the queries, at most.")

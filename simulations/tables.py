@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cascade import CascadeError, StageInfo, StageScores
 from slicing import IncrementalScorer, Ranker, RankerSession, parameter_count
+from slicing.reuse import Reuse
 
 
 def columns_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
@@ -50,13 +51,14 @@ class RankerScorer:
 
     Args:
         ranker: in eval mode.
+        reuse: as :class:`slicing.IncrementalScorer` takes it; ``always`` approximates on a dense network.
     """
 
-    def __init__(self, ranker: Ranker) -> None:
+    def __init__(self, ranker: Ranker, reuse: Reuse = "auto") -> None:
         self.stages = stage_infos(ranker)
         self.params_held = self.stages[-1].params
         self._ranker = ranker
-        self._scorer = IncrementalScorer(ranker.network)
+        self._scorer = IncrementalScorer(ranker.network, reuse=reuse)
 
     def start(self, candidates: pl.DataFrame) -> "_RankerSession":
         """A session over the candidates' columns."""

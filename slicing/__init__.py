@@ -21,7 +21,8 @@ from slicing.progressive import ProgressiveDynamic, ProgressiveStatic
 from slicing.query_batches import QueryBatches
 from slicing.ranker import Ranker
 from slicing.ranker_session import RankerSession
-from slicing.ranker_training import RankerSettings, fit_ranker
+from slicing.ranker_settings import RankerSettings
+from slicing.ranker_training import fit_ranker
 from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
 from slicing.rates import check_rates, legal_rates, width, widths
 from slicing.recurrent import Carried, SlicedGRU, SlicedLSTM, SlicedRNN

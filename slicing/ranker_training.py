@@ -1,19 +1,17 @@
 """From labelled candidate tables to a trained ranker, in one call."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from slicing.errors import SlicingError
-from slicing.features import FeatureTransform, TransformKind
+from slicing.features import FeatureTransform
 from slicing.inputs import Queries, declared
 from slicing.layers import SlicedEmbedding
-from slicing.losses import Criterion
 from slicing.mixing import Mixing
 from slicing.models.ranker import QUERY_LAYER, input_names, input_shapes, ranker_module
 from slicing.ndcg import ndcg
@@ -21,109 +19,17 @@ from slicing.network import SlicedNetwork
 from slicing.progress import Progress
 from slicing.query_batches import QueryBatches, query_order
 from slicing.ranker import Ranker, check_lengths, column, feature_names, stacked, transforms_of, width_of
-from slicing.ranking_losses import LambdaLoss, ListDistillation, ListwiseSoftmax, PointwiseBCE, PointwiseMSE
-from slicing.schemes import Joint, Scheme, checked_weights
+from slicing.ranker_settings import RankerSettings
 from slicing.spec import Spec
-from slicing.survival import JointSurvival
-from slicing.tiers import Tier, check_tiers, constant_within, query_columns, sources
+from slicing.tiers import check_tiers, constant_within, query_columns, sources
 from slicing.trace import trace
-from slicing.train_config import Device, Precision, TrainConfig
+from slicing.train_config import TrainConfig
 from slicing.training import TrainResult, train
 from slicing.vocabulary import Vocabulary
 
-Loss = Literal["lambda", "listwise", "bce", "mse"]
 Columns = Mapping[str, np.ndarray]
 
 _VALIDATED_ROWS = 16384  # rows scored together in validation
-
-
-@dataclass(frozen=True)
-class RankerSettings:
-    """How a ranker is built and trained. The defaults were chosen by validation on MQ2008's folds.
-
-    Args:
-        rates: rising slice rates in (0, 1], ending in 1.0.
-        categorical: columns of ids; every other column is numeric.
-        tiers: columns that not every rate reads, or that cost something; see :class:`~slicing.tiers.Tier`.
-        query: columns that are constant within a query, so that their part of the first layer can run once per query;
-            ``auto`` takes those that are in training and validation, but for those that are the same everywhere.
-        connectivity: ``nested`` (exact reuse), ``dense`` or mixed, see :class:`~slicing.connectivity.Connectivity`.
-        transform: of the numeric features, see :class:`~slicing.features.FeatureTransform`.
-        min_count: an id seen less often in training counts as unknown.
-        unknown_ids: share of the ids replaced by the unknown one in training, in [0, 1).
-        embedding: columns of each id's embedding.
-        hidden: units of each hidden layer.
-        residual: whether hidden layers of equal width add up.
-        dropout: share of hidden units dropped in training, in [0, 1).
-        loss: ``lambda`` (nDCG@k), ``listwise``, ``bce`` (relevant from label 1) or ``mse``.
-        k: positions that count in ``lambda`` and in the validation figure, nDCG@k.
-        weights: of the rates' losses, narrowest first, of which the weighted mean is taken; None weighs them equally.
-        distill: share of each narrower rate's loss that is distillation from the widest, in [0, 1].
-        survival: weight of the joint-survival loss, in [0, inf); 0 does without it.
-        keep: each rate's budget in the joint-survival loss, see :class:`~slicing.survival.JointSurvival`.
-        batch_rows: about how many rows a batch of whole queries holds.
-        epochs: at most. On MQ2008 half as many cost nDCG, and twice as many gain little (dev/LOG.md).
-        patience: epochs without a better mean validation nDCG@k after which training stops; None: never.
-        learning_rate: the peak, of AdamW.
-        weight_decay: of AdamW.
-        precision: ``fp32`` or ``bf16``.
-        device: ``cpu`` or ``cuda``.
-        seed: of the initial weights and of training.
-    """
-
-    rates: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
-    categorical: tuple[str, ...] = ()
-    tiers: tuple[Tier, ...] = ()
-    query: tuple[str, ...] | Literal["auto"] = ()
-    connectivity: str = "nested"
-    transform: TransformKind = "quantile"
-    min_count: int = 1
-    unknown_ids: float = 0.02
-    embedding: int = 16
-    hidden: tuple[int, ...] = (512, 512)
-    residual: bool = True
-    dropout: float = 0.2
-    loss: Loss = "listwise"
-    k: int = 10
-    weights: tuple[float, ...] | None = None
-    distill: float = 0.0
-    survival: float = 0.0
-    keep: tuple[float, ...] | None = None
-    batch_rows: int = 512
-    epochs: int = 15
-    patience: int | None = 10
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    precision: Precision = "fp32"
-    device: Device = "cpu"
-    seed: int = 0
-
-    def scheme(self) -> Scheme:
-        """What a training step does.
-
-        Raises:
-            SlicingError: for settings that make no scheme.
-        """
-        if self.loss not in get_args(Loss):
-            raise SlicingError(f"loss must be one of {list(get_args(Loss))}, got {self.loss!r}")
-        criteria: dict[str, Criterion] = {
-            "lambda": LambdaLoss(self.k),
-            "listwise": ListwiseSoftmax(),
-            "bce": PointwiseBCE(),
-            "mse": PointwiseMSE(),
-        }
-        weights = checked_weights((1.0,) * len(self.rates) if self.weights is None else self.weights)
-        mean = [weight / sum(weights) for weight in weights]
-        joint = Joint(mean, self.distill, criteria[self.loss], ListDistillation())
-        if self.survival == 0:
-            if self.keep is not None:
-                raise SlicingError(f"keep={self.keep} has a meaning with survival above 0 alone; set both or neither")
-            return joint
-        if self.keep is None:
-            raise SlicingError(
-                f"survival={self.survival} needs keep, each rate's budget of candidates; try (0.6, 0.4, 0.25, 10)"
-            )
-        return JointSurvival(self.keep, self.survival, joint)
 
 
 def fit_ranker(
@@ -155,7 +61,7 @@ def fit_ranker(
             split without a relevant candidate; and what :func:`slicing.train` raises.
     """
     settings = RankerSettings() if settings is None else settings
-    scheme = settings.scheme()
+    scheme = settings.training_scheme()
     labels, qids = _checked("training", columns, labels, qids)
     held = _checked("validation", validation[0], validation[1], validation[2])
     query = query_columns(columns, qids, settings.query)
@@ -267,6 +173,8 @@ def _untrained(columns: Columns, query: tuple[str, ...], settings: RankerSetting
         spec = declared(spec, later, of_query)
         # Dense layers keep the sliced network's own start, each block by its fan-in; embeddings the module's.
         network = SlicedNetwork(spec, settings.rates, settings.connectivity)
+        if settings.lateral != 1:  # drawn anew only then: a seed's weights stay what they were
+            network.reset_parameters(settings.lateral)
     for name, layer in network.layer_modules():
         if isinstance(layer, SlicedEmbedding):
             layer.load_state_dict(layers[name].state_dict())

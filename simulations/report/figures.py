@@ -1,6 +1,7 @@
 """How numbers are written, the same on the page, on the terminal and in the heatmaps."""
 
 from collections.abc import Iterable, Sequence
+from statistics import mean, stdev
 
 MISSING = "\N{EN DASH}"
 
@@ -71,3 +72,13 @@ def seconds(value: float | None) -> str:
     if value >= 1:
         return f"{value:.1f} s"
     return f"{value * 1000:.3g} ms" if value else "0 s"
+
+
+def spread(values: Sequence[float | None], digits: int) -> str:
+    """Mean and standard deviation; the mean alone of one value; a dash where a value is undefined."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return MISSING
+    if len(known) == 1:
+        return f"{known[0]:.{digits}f}"
+    return f"{mean(known):.{digits}f} ± {stdev(known):.{digits}f}"

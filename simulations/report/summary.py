@@ -1,5 +1,8 @@
 """What the page and the terminal say beyond the report's fields: ratios, losses, the sentence at the top."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from simulations.paper import PaperFigures, PaperInclusion, PaperSystem
 from simulations.report import figures
 from simulations.report.schema import Protocol, Report, Stage, System
@@ -194,3 +197,9 @@ def headline(report: Report, protocol_name: str | None = None) -> list[tuple[str
 
 def _number(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def lowest_inclusion(entry: Mapping[str, Any]) -> float | None:
+    """The least inclusion coefficient over the pairs of a system's stages; None where none is defined."""
+    below = [share for i, row in enumerate(entry["inclusion"]["matrix"]) for share in row[:i]]
+    return min((share for share in below if share is not None), default=None)

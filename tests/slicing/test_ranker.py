@@ -15,7 +15,8 @@ from slicing.files import load_tensors, save_tensors
 from slicing.incremental import IncrementalScorer
 from slicing.ndcg import ndcg
 from slicing.ranker import Ranker
-from slicing.ranker_training import RankerSettings, fit_ranker
+from slicing.ranker_settings import RankerSettings
+from slicing.ranker_training import fit_ranker
 from slicing.training import TrainResult
 
 Split = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
