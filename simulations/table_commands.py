@@ -59,9 +59,7 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="What a step trains: all rates, one drawn rate, or the widest and three that learn from it.",
 )
-@click.option(
-    "--weights", callback=loss_weights, help="Of the rates' losses, narrowest first [default: equal]."
-)
+@click.option("--weights", callback=loss_weights, help="Of the rates' losses, narrowest first [default: equal].")
 @click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation from the widest.")
 @click.option("--own", type=float, default=0.0, show_default=True, help="Share of the loss on a block alone (nested).")
 @click.option("--lateral", type=float, default=1.0, show_default=True, help="Initial narrow-to-wide weights (nested).")

@@ -7,14 +7,18 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from polars.testing import assert_frame_equal
 
 from cascade import Cascade, CascadeError, TopK, TopShare, check_scorer, score_all
 from cli import main
 from data import synthetic
+from simulations.nesting import system_settings
 from simulations.ranking import simulate_ranking
 from simulations.ranking_folds import joined_results, joined_scores, mean_by_seed, mean_over_seeds, of_run
-from simulations.ranking_settings import SYSTEMS, RankingSettings
+from simulations.ranking_settings import CONTROLLED, SYSTEMS, RankingSettings
 from simulations.ranking_systems import Fitter, FoldData, _rising
+from simulations.settings import CascadeSettings
+from simulations.sliced_systems import SLICED_SYSTEMS, system_changes
 from slicing import RankerSettings
 
 SMALL = RankerSettings(rates=(0.25, 0.5, 1.0), hidden=(16, 16), epochs=2)
@@ -37,11 +41,43 @@ def fitter(fold, tmp_path_factory):
     return Fitter(RankingSettings(out, keep=KEEP, ranker=SMALL, trees=30), fold, None)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", [*SYSTEMS, *CONTROLLED])
 def test_every_system_is_a_scorer_that_keeps_the_protocol(fitter, fold, system):
+    """And only a dense network with approximate reuse has scores that depend on the stages before."""
     trained = fitter.fit(system)
     assert len(trained.scorer.stages) == 3
-    check_scorer(lambda: trained.scorer, fold.test)
+    measured = check_scorer(lambda: trained.scorer, fold.test)
+    assert (max(measured.reuse_error) > 1e-3) == system.endswith("-reuse")
+
+
+def test_dense_networks_cost_what_separate_ones_do_and_approximate_reuse_less(fitter, fold):
+    rules = [TopShare(0.5), TopShare(0.3), TopK(3)]
+
+    def spent(system):
+        return [stage.flops for stage in Cascade(fitter.fit(system).scorer, rules).run(fold.test).stages]
+
+    separate, dense, reused, mixed, nested = map(
+        spent, ("separate", "dense-sampled", "dense-sampled-reuse", "mixed", "sliced-nested")
+    )
+    assert dense == separate
+    assert reused[0] == dense[0]
+    assert all(a < b for a, b in zip(reused[1:], dense[1:], strict=True))
+    assert mixed == [*nested[:2], separate[2]]  # the last rate recomputed, all units reading all
+
+
+def test_systems_that_share_a_network_train_it_once(fitter):
+    dense, reused = fitter.fit("dense-sampled"), fitter.fit("dense-sampled-reuse")
+    assert dense.training == reused.training
+    assert set(fitter.fit("linear-first").training) == {"separate-0.5", "separate-1"}
+
+
+def test_rankers_are_trained_as_the_systems_of_the_nesting_comparison(tmp_path):
+    for name in SLICED_SYSTEMS:
+        base = CascadeSettings(out=tmp_path, rates=SMALL.rates)
+        images, changes = system_settings(name, base, 1.0), system_changes(name, SMALL.rates)
+        assert (changes.pop("connectivity"),) == images.connectivity
+        assert changes.items() <= vars(images).items()
+        replace(SMALL, **changes).training_scheme()  # a setting that the scheme has no use for is refused
 
 
 def test_separate_rankers_have_the_nested_networks_widths_and_its_narrowest_cost(fitter):
@@ -104,6 +140,9 @@ def test_seeds_are_trained_apart_and_compared_query_by_query(tmp_path):
             assert k or values[0] != values[1]  # the trees draw nothing
             assert [row[name] for row in system["measures_by_seed"]] == pytest.approx(values)
             assert system["measures"][name] == pytest.approx(np.mean(values))
+    rows, *single = (pl.read_csv(tmp_path / name / "ranking.csv").drop("train_seconds") for name in ("both", "0", "1"))
+    alone = pl.concat([each.with_columns(data=pl.lit("synthetic")) for each in single]).sort("system", "seed", "rate")
+    assert_frame_equal(rows.sort("system", "seed", "rate"), alone, abs_tol=1e-9)
     for row in both["comparisons"]:
         assert row["queries"] == apart[0]["comparisons"][0]["queries"]
     assert (tmp_path / "both" / "seed1" / "models" / "fold1" / "sliced-nested.safetensors").exists()

@@ -17,6 +17,8 @@ from slicing.ndcg import ndcg
 from slicing.ranker import Ranker
 from slicing.ranker_settings import RankerSettings
 from slicing.ranker_training import fit_ranker
+from slicing.ranking_losses import ListDistillation, ListwiseSoftmax, PointwiseMSE
+from slicing.schemes import Joint, Sampled, Sandwich
 from slicing.training import TrainResult
 
 Split = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
@@ -69,6 +71,10 @@ class TestFit:
             {"distill": 0.5},
             {"survival": 0.5, "keep": (0.5, 4, 2)},
             {"connectivity": "dense"},
+            {"connectivity": "dense", "scheme": "sampled"},
+            {"connectivity": "dense", "scheme": "sandwich"},
+            {"connectivity": "mixed@1"},
+            {"own": 0.5, "lateral": 0.1},
             {"precision": "bf16"},
             {"transform": "standard"},
         ],
@@ -93,6 +99,28 @@ class TestFit:
         first, same, other = (fit(dataclasses.replace(still, seed=seed))[0].scores(VALID[0]) for seed in (0, 0, 1))
         assert np.array_equal(first, same)
         assert np.abs(first - other).max() > 0.1
+
+    @pytest.mark.parametrize("lateral", [0.0, 0.1])
+    def test_lateral_scales_what_wide_blocks_read_of_narrow_ones(self, lateral: float) -> None:
+        still = dataclasses.replace(SETTINGS, hidden=(256, 256), epochs=1, learning_rate=1e-12, lateral=lateral)
+        weight = fit(still)[0].network.module_of("dense_1").weight.detach()
+        assert isinstance(weight, torch.Tensor)
+        own, read = float(weight[128:, 128:].std()), float(weight[128:, :128].std())
+        assert read == pytest.approx(lateral * own, rel=0.1, abs=1e-6)
+
+    def test_the_schemes_are_those_of_images_with_the_rankers_losses(self) -> None:
+        made = {
+            name: dataclasses.replace(SETTINGS, scheme=name).training_scheme()  # type: ignore[arg-type]
+            for name in ("sampled", "sandwich", "joint")
+        }
+        third = (1 / 3,) * 3
+        assert made == {
+            "sampled": Sampled(criterion=ListwiseSoftmax()),
+            "sandwich": Sandwich(criterion=ListwiseSoftmax(), distillation=ListDistillation()),
+            "joint": Joint(third, criterion=ListwiseSoftmax(), distillation=ListDistillation()),
+        }
+        recipe = dataclasses.replace(SETTINGS, weights=(2, 1, 1), distill=0.25, own=0.5, loss="mse").training_scheme()
+        assert recipe == Joint((0.5, 0.25, 0.25), 0.25, PointwiseMSE(), ListDistillation(), 0.5)
 
     def test_a_resumed_run_ends_with_the_same_bits(
         self, fitted: tuple[Ranker, TrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -154,6 +182,11 @@ class TestFit:
     def test_bad_settings_are_refused(self) -> None:
         for change, message in (
             ({"loss": "rank"}, "loss must be one of"),
+            ({"scheme": "some"}, "scheme must be one of"),
+            ({"scheme": "sampled", "distill": 0.5}, "distill is a setting of joint training, got distill=0.5 with"),
+            ({"scheme": "sandwich", "weights": (1, 1, 1)}, "leave it at None, or set scheme='joint'"),
+            ({"connectivity": "dense", "own": 0.5}, "own=0.5 needs scores that are sums over blocks"),
+            ({"lateral": 2.0}, r"lateral must lie in \[0, 1\]"),
             ({"survival": 1.0}, "needs keep"),
             ({"keep": (1, 1, 1)}, "has a meaning with survival above 0"),
             ({"categorical": ()}, "'shop' must hold numbers"),
