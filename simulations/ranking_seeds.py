@@ -118,8 +118,9 @@ def seed_tables(runs: Sequence[SeedRun], rates: Sequence[float]) -> list[dict[st
         {
             "title": "What the cascade keeps, and what it costs",
             "text": "Joint recall and the lowest inclusion over the pairs of stages; cost of a query in FLOPs, where "
-            f"nothing else is said; seconds of training all folds' neural networks ({MISSING}: it has none). {over}",
-            "columns": ["system", "joint recall", "inclusion", "a query", "params held", "training (s)"],
+            "nothing else is said; parameters held; seconds of training all folds' neural networks "
+            f"({MISSING}: it has none). {over}",
+            "columns": ["system", "joint recall", "inclusion", "a query", "held", "train (s)"],
             "rows": costs,
         },
     ]
