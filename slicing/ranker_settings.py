@@ -38,7 +38,8 @@ class RankerSettings:
         k: positions that count in ``lambda`` and in the validation figure, nDCG@k.
         scheme: ``joint`` trains all rates in every step, ``sampled`` one drawn rate (the paper's), ``sandwich`` the
             widest, and the narrowest and two others distilled from it. The next five settings are of joint training.
-        weights: of the rates' losses, narrowest first, of which the weighted mean is taken; None weighs them equally.
+        weights: of the rates' losses, narrowest first, of which the weighted mean is taken (AdamW does not feel their
+            scale); None weighs them equally.
         distill: share of each narrower rate's loss that is distillation from the widest, in [0, 1].
         own: share of each wider rate's loss that is of what its block alone adds, in [0, 1) (nested), see
             :class:`~slicing.schemes.Joint`.
