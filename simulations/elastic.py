@@ -13,7 +13,7 @@ from data import ImageData, ordered_batches
 from simulations.baselines import Point, accuracy_of
 from simulations.cascade import load_data
 from simulations.history import training_history
-from simulations.image_models import HEAD
+from simulations.image_models import head_start
 from simulations.image_training import EVALUATION_BATCH, Trainer
 from simulations.report import check_out, machine, validate_report, versions, write_report
 from simulations.report.schema import Report
@@ -151,7 +151,7 @@ class Workbench:
         """A sliced network of this architecture, with fresh weights drawn from the seed."""
         network = SlicedNetwork(convert(plain, rates, "dense").spec, rates, connectivity)
         torch.manual_seed(self.settings.seed)
-        network.reset_parameters(head=HEAD)
+        network.reset_parameters(head=head_start(connectivity) if len(rates) > 1 else 1.0)
         return network
 
     def separate(self, plain: nn.Module, rate: float) -> SlicedNetwork:
