@@ -146,9 +146,8 @@ def _described(path: Path, roles: Roles, where: str) -> dict[str, Any]:
         for name in roles.constant_in_query:
             differs = frame.group_by("qid").agg(pl.col(name).n_unique() > 1).filter(pl.col(name))
             if len(differs):
-                raise DataError(
-                    f"{where}: column {name!r} was said to be constant in a query, it is not in {differs['qid'][0]!r}"
-                )
+                qid = differs["qid"].sort()[0]
+                raise DataError(f"{where}: column {name!r} was said to be constant in a query, it is not in {qid!r}")
     return {
         "rows": table.rows,
         "queries": table.queries,

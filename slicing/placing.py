@@ -104,7 +104,7 @@ def _thresholds(values: Floats, step: NDArray[np.bool_]) -> tuple[Floats, NDArra
 
     At a value that is no step the lines on both sides agree, so the one at the value itself is left out.
     """
-    past = np.where(step, np.nextafter(values, np.float32(np.inf)), values)
+    past = _moved(values, np.inf, step)
     begins = np.stack([values, past], axis=1).ravel()
     met = np.stack([step, np.ones_like(step)], axis=1).ravel()
     return begins[met], np.append(0, np.flatnonzero(met) + 1)
@@ -123,8 +123,8 @@ def _lines(
         return intercepts, slopes
     ends = begins + (count - 1) / last
     step = count > 1
-    x0 = np.where(step[:-1], np.nextafter(values[:-1], np.float32(np.inf)), values[:-1]).astype(np.float64)
-    x1 = np.where(step[1:], np.nextafter(values[1:], np.float32(-np.inf)), values[1:]).astype(np.float64)
+    x0 = _moved(values[:-1], np.inf, step[:-1]).astype(np.float64)
+    x1 = _moved(values[1:], -np.inf, step[1:]).astype(np.float64)
     apart = x1 > x0  # else nothing, or one number, lies between two steps
     rise = np.where(apart, (begins[1:] - ends[:-1]) / np.where(apart, x1 - x0, 1.0), 0.0)
     slopes[2:-1:2] = rise
@@ -132,3 +132,8 @@ def _lines(
     intercepts[1::2] = (begins + ends) / 2
     intercepts[0], intercepts[-1] = 0.0, 1.0
     return intercepts, slopes
+
+
+def _moved(values: Floats, towards: float, where: NDArray[np.bool_]) -> Floats:
+    """The neighbouring numbers where asked for; elsewhere the greatest has none, and needs none."""
+    return np.nextafter(values, np.float32(towards), out=values.copy(), where=where)

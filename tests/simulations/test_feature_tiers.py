@@ -153,7 +153,7 @@ def test_the_ranking_simulation_charges_every_system_for_its_features(
         "sliced-nested": tiered, "separate": tiered, "linear-first": tiered, "trees-prefix": whole,
         "trees-separate": tiered,
     }  # fmt: skip
-    assert report["tables"][1]["title"] == "Feature cost"
+    assert "Feature cost" in [table["title"] for table in report["tables"]]
     first = report["systems"][0]
     assert first["feature_cost_total"] == sum(
         stage["candidates_in"] * cost for stage, cost in zip(first["stages"], tiered, strict=True)
