@@ -135,5 +135,6 @@ def _lines(
 
 
 def _moved(values: Floats, towards: float, where: NDArray[np.bool_]) -> Floats:
-    """The neighbouring numbers where asked for; elsewhere the greatest has none, and needs none."""
-    return np.nextafter(values, np.float32(towards), out=values.copy(), where=where)
+    """The neighbouring numbers where asked for."""
+    with np.errstate(over="ignore"):  # past the greatest lies infinity: a threshold that no value meets
+        return np.nextafter(values, np.float32(towards), out=values.copy(), where=where)

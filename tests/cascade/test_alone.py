@@ -15,7 +15,7 @@ from cascade.scorer import StageInfo, StageScores
 RULES = [KeepAll(), TopK(2), TopShare(0.4), ScoreAtLeast(0.3), ScoreDrop(0.4), PredictedClass()]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 1000]), st.permutations(RULES))
 def test_a_stage_alone_keeps_what_a_cascade_of_that_stage_keeps(
     column_scorer: Callable, seed: int, batch: int, rules: list
