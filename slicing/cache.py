@@ -228,7 +228,7 @@ def _gathered(parts: Sequence[tuple[Tensor, Tensor]], space: Space) -> Tensor:
     shape = first.shape[1:]
     result = space.empty(sum([rows.shape[0] for _, rows in parts]), prod(shape), first)
     if len(shape) != 1:
-        result = result.view(-1, *shape) if result.numel() else result.new_empty(result.shape[0], *shape)
+        result = result.view(result.shape[0], *shape)
     if len(parts) == 1:
         return torch.index_select(first, 0, rows, out=result)
     at = 0

@@ -13,10 +13,12 @@ from simulations import elastic, paper_images
 from simulations.baselines import multiply_adds
 from simulations.elastic import SIXTEENTHS, ElasticSettings, ImageScale, Workbench
 from simulations.epoch_records import EpochRecords
+from simulations.image_models import sliced_network
 from simulations.learning_curves import simulate_learning_curves
 from simulations.lower_bound import LOWER_BOUNDS, simulate_lower_bound
 from simulations.scaling_factors import simulate_scaling_factors
 from simulations.schedules import SCHEMES, simulate_schedules
+from simulations.settings import CascadeSettings
 from simulations.tradeoff import simulate_tradeoff
 from slicing import Plain, Sampled, SlicingError
 from slicing.train_config import TrainConfig
@@ -152,3 +154,15 @@ def test_the_budget_is_the_scales(tmp_path):
     bench = Workbench(ElasticSettings(tmp_path, epochs=1, seed=3), None)
     assert isinstance(bench.config, TrainConfig)
     assert (bench.config.epochs, bench.config.batch_size, bench.config.seed) == (1, 30, 3)
+
+
+@pytest.mark.parametrize(("connectivity", "starts_at_zero"), [("dense", True), ("nested", False), ("mixed@1", False)])
+def test_only_dense_sliced_networks_start_with_equal_scores(tmp_path, connectivity, starts_at_zero):
+    bench = Workbench(ElasticSettings(tmp_path), None)
+    images = bench.data.test.images[:2].float()
+    for network in (
+        bench.sliced(bench.chain(), [0.5, 1.0], connectivity),
+        sliced_network(CascadeSettings(out=tmp_path, data="digits", rates=(0.5, 1.0)), bench.data, connectivity),
+    ):
+        assert bool((network(images) == 0).all()) == starts_at_zero
+    assert bool(bench.separate(bench.chain(), 0.5)(images).any())

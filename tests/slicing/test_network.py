@@ -195,6 +195,22 @@ def test_blocks_can_start_apart():
 
 
 @BOTH
+@pytest.mark.parametrize("head", [1.0, 0.5, 0.0])
+def test_the_head_alone_can_start_smaller(connectivity, head):
+    network = SlicedNetwork(convert(mlp([6, 8, 4]), [0.5, 1.0], "dense").spec, [0.5, 1.0], connectivity)
+    torch.manual_seed(0)
+    network.reset_parameters()
+    usual = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.manual_seed(0)
+    network.reset_parameters(head=head)
+    for name, value in network.state_dict().items():
+        factor = head if name == "layers.2.weight" else 1.0
+        assert torch.allclose(value, factor * usual[name])
+    with pytest.raises(SlicingError, match=r"head must lie in \[0, 1\], got 2; .* 0 starts all scores equal"):
+        network.reset_parameters(head=2)
+
+
+@BOTH
 def test_threads_at_different_rates_do_not_disturb_each_other(connectivity):
     torch.manual_seed(0)
     network = convert(mlp([8, 64, 64, 3]), [0.25, 0.5, 1.0], "dense")
