@@ -77,6 +77,7 @@ class ElasticSettings:
         out: folder of the report and the checkpoints.
         scale: the sizes; data_dir: folder of the data set, not needed at ``smoke``.
         epochs: None is the scale's.
+        precision: of training; ``bf16`` is autocast.
         resume: go on from the checkpoints in ``out``.
     """
 
@@ -84,6 +85,7 @@ class ElasticSettings:
     scale: ScaleName = "smoke"
     data_dir: Path | None = None
     epochs: int | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["cpu", "cuda"] = "cpu"
     seed: int = 0
     resume: bool = False
@@ -123,11 +125,12 @@ class Workbench:
             seed=settings.seed,
             resume=settings.resume,
         )
-        self.data: ImageData = load_data(asked, progress)
+        self.data = _validated_by_fewer(load_data(asked, progress))
         self.config = TrainConfig(
             epochs=sizes.epochs,
             batch_size=sizes.batch_size,
             learning_rate=sizes.learning_rate,
+            precision=settings.precision,
             device=settings.device,
             seed=settings.seed,
         )
@@ -219,7 +222,12 @@ class Workbench:
                 "train": len(data.train),
                 "validation": len(data.validation),
             },
-            "settings": {"scale": self.settings.scale, **vars(sizes), "depths": list(sizes.depths)},
+            "settings": {
+                "scale": self.settings.scale,
+                **vars(sizes),
+                "depths": list(sizes.depths),
+                "precision": self.settings.precision,
+            },
             "flops_convention": CONVENTION,
             "headline": f"A{self.scale_said()[1:]}: {headline}",
             "protocols": {protocol: {"systems": [], **shown}},
@@ -245,6 +253,14 @@ class Workbench:
             temporary.open("w", encoding="utf-8", newline="") as file,
         ):
             csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+
+
+def _validated_by_fewer(data: ImageData) -> ImageData:
+    """At most a validation image for every five to learn from: more would take longer than an epoch at many rates."""
+    most = max(1, len(data.train) // 5)
+    if len(data.validation) <= most:
+        return data
+    return replace(data, validation=data.validation.take(torch.arange(most)))
 
 
 def percent(share: float) -> str:

@@ -20,6 +20,7 @@ def _command(name: str, module: str, function: str, text: str) -> click.Command:
 
     @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of CIFAR-10 [not needed at smoke].")
     @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images [default: by scale].")
+    @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
     def run(command: str, progress: Progress | None, **options: Any) -> Report:
         from simulations.elastic import ElasticSettings
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from simulations import elastic, paper_images
 from simulations.baselines import multiply_adds
+from simulations.cascade import load_data
 from simulations.elastic import SIXTEENTHS, ElasticSettings, ImageScale, Workbench
 from simulations.epoch_records import EpochRecords
 from simulations.image_models import sliced_network
@@ -151,9 +152,24 @@ def test_epoch_records_survive_an_interrupt_and_name_what_is_missing(tmp_path):
 
 
 def test_the_budget_is_the_scales(tmp_path):
-    bench = Workbench(ElasticSettings(tmp_path, epochs=1, seed=3), None)
+    bench = Workbench(ElasticSettings(tmp_path, epochs=1, precision="bf16", seed=3), None)
     assert isinstance(bench.config, TrainConfig)
-    assert (bench.config.epochs, bench.config.batch_size, bench.config.seed) == (1, 30, 3)
+    config = bench.config
+    assert (config.epochs, config.batch_size, config.precision, config.seed) == (1, 30, "bf16", 3)
+
+
+def test_a_small_training_split_is_validated_on_a_fifth_as_many_images(tmp_path):
+    few = Workbench(ElasticSettings(tmp_path), None).data
+    assert (len(few.train), len(few.validation)) == (60, 12)
+    whole = load_data(CascadeSettings(out=tmp_path, data="digits", train_limit=60), None).validation
+    assert len(whole) == 144
+    assert bool((few.validation.images == whole.images[:12]).all())
+
+
+def test_tradeoff_trains_in_bf16(tmp_path):
+    settings = ElasticSettings(tmp_path, epochs=1, precision="bf16")
+    report = simulate_tradeoff(settings, "slicerank simulate tradeoff --precision bf16")
+    assert report["settings"]["precision"] == "bf16"
 
 
 @pytest.mark.parametrize(("connectivity", "starts_at_zero"), [("dense", True), ("nested", False), ("mixed@1", False)])
