@@ -111,19 +111,9 @@ def cascade(command: str, progress: Progress | None, **options: Any) -> Report:
     "--system",
     "systems",
     multiple=True,
-    type=click.Choice(
-        [
-            "separate",
-            "dense-sampled",
-            "dense-sandwich",
-            "nested",
-            "nested-recipe",
-            "nested-even",
-            "nested-wide",
-            "mixed",
-        ]
-    ),
-    help="Run this system only; repeatable [default: all].",
+    metavar="NAME|CONNECTIVITY",
+    help="Run this system only; repeatable: separate, dense-sampled, dense-sandwich, nested, nested-recipe, "
+    "nested-even, nested-wide, mixed [default: these], or any connectivity, such as nested,0=trunk,3=trunk.",
 )
 @click.option("--seeds", callback=sizes, default="0,1,2", show_default=True, help="A run of every system for each.")
 @click.option("--widen", type=float, default=1.25, show_default=True, help="Factor on the width of nested-wide.")
@@ -138,7 +128,7 @@ def nesting(
     """What nesting costs: separate, dense sliced and nested networks on the same data and budget.
 
     Trains every system with every seed, runs the paper's protocol, prints mean and spread and writes nesting.csv
-    beside the report. --weights, --distill, --own and --lateral hold for nested, nested-wide and mixed.
+    beside the report. --weights, --distill, --own and --lateral hold for nested, nested-wide, mixed and connectivities.
     """
     from simulations.nesting import SYSTEMS, NestingSettings, simulate_nesting
     from simulations.settings import CascadeSettings

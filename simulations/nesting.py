@@ -36,13 +36,13 @@ from simulations.cascade import (
 from simulations.history import training_history
 from simulations.image_models import separate_network, sliced_network
 from simulations.image_training import Trainer
-from simulations.nesting_tables import SeedRun, nesting_csv, nesting_tables
+from simulations.nesting_tables import SeedRun, frontier_curve, nesting_csv, nesting_tables
 from simulations.ranking_folds import joined_results, joined_scores, of_run
 from simulations.report import Report, check_out, machine, validate_report, versions, write_report
 from simulations.scorers import Images
 from simulations.settings import CascadeSettings
 from simulations.sliced_systems import SLICED_SYSTEMS, system_changes
-from slicing import SlicedNetwork, TrainResult, cost
+from slicing import Connectivity, SlicedNetwork, SlicingError, TrainResult, cost
 from slicing.files import atomic_path
 from slicing.progress import Progress, open_task
 
@@ -69,7 +69,8 @@ class NestingSettings:
         systems: which to run: ``separate`` networks, one per rate; a dense sliced network trained by sampled rates or
             by the sandwich rule; nested ones by the base settings, by the recipe of ``docs/nesting.md``, by that
             with equal loss weights, and by the base settings with ``widen`` times the width; and one whose last rate
-            is recomputed.
+            is recomputed. Any other connectivity, such as ``nested,0=trunk``, is a system of that name, trained by
+            the base settings.
         widen: factor on the width in ``nested-wide``.
     """
 
@@ -131,20 +132,29 @@ def simulate_nesting(settings: NestingSettings, command: str, progress: Progress
 
 
 def system_settings(name: str, base: CascadeSettings, widen: float) -> CascadeSettings:
-    """The settings of one of :data:`SYSTEMS`: the base's, with what makes the system."""
+    """The settings of one of :data:`SYSTEMS`, or of a connectivity: the base's, with what makes the system."""
     if name == "separate":
         return base
     if name in SLICED_SYSTEMS:
         changes = system_changes(name, base.rates)
         return replace(base, **{**changes, "connectivity": (changes["connectivity"],)})
-    nested = replace(base, connectivity=("nested",), scheme="joint")
-    return replace(nested, width=base.width * widen) if name == "nested-wide" else nested
+    joint = replace(base, scheme="joint")
+    if name in SYSTEMS:
+        nested = replace(joint, connectivity=("nested",))
+        return replace(nested, width=base.width * widen) if name == "nested-wide" else nested
+    own = 0.0 if Connectivity(name).recomputes else base.own
+    return replace(joint, connectivity=(name,), own=own)
 
 
 def _check(settings: NestingSettings) -> None:
-    unknown = [name for name in settings.systems if name not in SYSTEMS]
-    if unknown or not settings.systems:
-        raise CascadeError(f"systems must be some of {', '.join(SYSTEMS)}, got {list(settings.systems)!r}")
+    if not settings.systems:
+        raise CascadeError(f"systems must be some of {', '.join(SYSTEMS)}, or connectivities, got none")
+    for name in settings.systems:
+        if name not in SYSTEMS:
+            try:
+                Connectivity(name)
+            except SlicingError as error:
+                raise CascadeError(f"a system must be one of {', '.join(SYSTEMS)}, or a {error}") from error
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise CascadeError(f"seeds must be different whole numbers, got {list(settings.seeds)}; try 0,1,2")
 
@@ -224,7 +234,8 @@ def _report(
         "training": list(training),
     }
     tables = nesting_tables(_seed_runs(runs), report["full_pass_flops"])
-    report["protocols"] = {"paper": {"systems": entries, "tables": tables}}
+    curve = frontier_curve(_seed_runs(runs), report["full_pass_flops"])
+    report["protocols"] = {"paper": {"systems": entries, "tables": tables, "curves": [curve]}}
     return validate_report(report)
 
 

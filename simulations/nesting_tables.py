@@ -2,11 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
-from simulations.report.figures import millions, spread
+from simulations.report.figures import MISSING, millions, spread
 from simulations.report.figures import rate as rate_text
 from simulations.report.summary import lowest_inclusion
 
@@ -58,9 +59,7 @@ def nesting_tables(runs: Sequence[SeedRun], full_pass: float) -> list[dict[str, 
         runs: of one data set, the runs of a system in a row.
         full_pass: FLOPs of one full-width pass of the dense network.
     """
-    systems: dict[str, list[SeedRun]] = {}
-    for run in runs:
-        systems.setdefault(run.name, []).append(run)
+    systems = _by_system(runs)
     rates = [stage["rate"] for stage in runs[0].entry["stages"]]
     accuracy = [
         [name, *(spread([100 * run.accuracies[k] for run in group], 2) for k in range(len(rates)))]
@@ -72,8 +71,9 @@ def nesting_tables(runs: Sequence[SeedRun], full_pass: float) -> list[dict[str, 
             spread(_percent(run.entry["stages"][-1]["aggregate_recall"] for run in group), 2),
             spread(_percent(run.kept_share for run in group), 1),
             spread([run.lowest_inclusion for run in group], 3),
-            spread([run.passes(full_pass) for run in group], 2),
+            f"{group[0].entry['stages'][0]['flops'] / full_pass:.2f}",
             f"{group[0].entry['stages'][-1]['flops'] / full_pass:.2f}",
+            spread([run.passes(full_pass) for run in group], 2),
             *millions([group[0].entry["params_held"]]),
             spread([run.train_seconds for run in group], 0),
         ]
@@ -91,21 +91,89 @@ def nesting_tables(runs: Sequence[SeedRun], full_pass: float) -> list[dict[str, 
         {
             "title": "What the cascade keeps, and what it costs",
             "text": "Kept: items that every stage gets right; of last: as a share of what the last stage alone gets "
-            "right. Inclusion: the lowest over the pairs of stages. Passes: what an item kept throughout has cost, and "
-            f"one pass of the full width, in full passes of the dense network. {over}",
+            "right. Inclusion: the lowest over the pairs of stages. The first stage, the full width in one pass, and "
+            f"an item kept through all stages, in full passes of the dense network. {over}",
             "columns": [
                 "system",
                 "kept (%)",
                 "of last (%)",
                 "inclusion",
-                "passes per kept item",
+                "first stage",
                 "full width",
+                "kept item",
                 "params held (M)",
                 "training (s)",
             ],
             "rows": costs,
         },
+        *_frontier_table(systems, full_pass),
     ]
+
+
+def frontier_curve(runs: Sequence[SeedRun], full_pass: float) -> dict[str, Any]:
+    """Accuracy of the last stage against what an item kept throughout costs, a point a system, means over seeds."""
+    found = _spent(_by_system(runs), full_pass)
+    return {
+        "title": "The last stage's accuracy against the cost of the cascade",
+        "text": "A point a system, means over the seeds: left and high is better.",
+        "x": "passes per item kept throughout",
+        "y": "accuracy at the last rate",
+        "x_scale": "linear",
+        "series": [
+            {"name": name, "x": [passes], "y": [_last(group)]} for passes, (name, group) in zip(*found, strict=True)
+        ],
+    }
+
+
+def _frontier_table(systems: Mapping[str, Sequence[SeedRun]], full_pass: float) -> list[dict[str, Any]]:
+    """The systems by rising cost: which have the best last stage, and which keep the most, for what they cost."""
+    if len(systems) < 2:
+        return []
+    rows = []
+    best = {_last: -1.0, _kept: -1.0}
+    for passes, (name, group) in zip(*_spent(systems, full_pass), strict=True):
+        marks = []
+        for measure in best:
+            leads = measure(group) > best[measure]
+            best[measure] = max(best[measure], measure(group))
+            marks.append("yes" if leads else MISSING)
+        rows.append(
+            [name, f"{passes:.2f}", f"{100 * _last(group):.2f}", marks[0], f"{100 * _kept(group):.2f}", marks[1]]
+        )
+    return [
+        {
+            "title": "The frontier: what each total cost buys",
+            "text": "Systems by what an item kept throughout costs; yes: no cheaper system has as accurate a last "
+            "stage, or keeps as much. Means over the seeds; systems that keep nothing are left out.",
+            "columns": ["system", "kept item (passes)", "last stage (%)", "most accurate", "kept (%)", "keeps most"],
+            "rows": rows,
+        }
+    ]
+
+
+def _by_system(runs: Sequence[SeedRun]) -> dict[str, list[SeedRun]]:
+    systems: dict[str, list[SeedRun]] = {}
+    for run in runs:
+        systems.setdefault(run.name, []).append(run)
+    return systems
+
+
+def _spent(
+    systems: Mapping[str, Sequence[SeedRun]], full_pass: float
+) -> tuple[list[float], list[tuple[str, Sequence[SeedRun]]]]:
+    """Mean passes per kept item, rising, and the systems they are of; without those that keep nothing."""
+    costs = {name: [run.passes(full_pass) for run in group] for name, group in systems.items()}
+    means = {name: mean(each) for name, each in costs.items() if None not in each}  # type: ignore[type-var]
+    order = sorted(means, key=means.__getitem__)  # type: ignore[arg-type]
+    return [means[name] for name in order], [(name, systems[name]) for name in order]  # type: ignore[misc]
+
+
+def _last(group: Sequence[SeedRun]) -> float:
+    return mean(run.accuracies[-1] for run in group)
+
+
+def _kept(group: Sequence[SeedRun]) -> float:
+    return mean(run.entry["stages"][-1]["aggregate_recall"] for run in group)
 
 
 def nesting_csv(data: str, runs: Iterable[SeedRun], full_pass: float) -> str:
