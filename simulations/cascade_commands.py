@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     multiple=True,
     default=["nested"],
     show_default=True,
-    help="nested, dense, or mixed@RATE+RATE: nested, with everything recomputed at these rates; by layer with "
-    ",LAYER=RULE, such as nested,0=trunk. Repeatable, to compare.",
+    help="nested, dense, or mixed@RATE+RATE: nested, with everything recomputed at these rates; behind it "
+    ",trunk=N for N first layers that all rates share, or ,LAYER=RULE for one layer. Repeatable, to compare.",
 )
 @click.option(
     "--scheme",

@@ -42,7 +42,8 @@ _FILE = click.Path(path_type=Path)
     "--connectivity",
     default="nested",
     show_default=True,
-    help="nested, dense, or mixed@RATE+RATE: nested, with everything recomputed at these rates.",
+    help="nested, dense, or mixed@RATE+RATE: nested, with everything recomputed at these rates; behind it "
+    ",trunk=N for N first layers that all rates share.",
 )
 @click.option(
     "--transform",

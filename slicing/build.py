@@ -31,9 +31,6 @@ class Builder:
 
     Attributes:
         layouts: of the inputs and of every node built so far.
-
-    Raises:
-        SlicingError: for a rule of the connectivity that names no layer.
     """
 
     def __init__(
@@ -42,7 +39,6 @@ class Builder:
         self.spec, self.rates, self.connectivity, self.rescale, self.inputs = spec, rates, connectivity, rescale, inputs
         self.layouts = inputs.layouts()
         self._heads = heads_of(spec)
-        connectivity.check_layers([n.name for n in spec.nodes if may_differ(n) and n.name not in self._heads])
         self._addends = {node.inputs[1] for node in spec.nodes if node.op == "linear" and len(node.inputs) == 2}
         self._rectified = read_by_rectifier_alone(spec) - self._heads  # a head's sum is kept
 
@@ -199,9 +195,11 @@ class LastStep(nn.Module):
         return x[:, -1]
 
 
-def may_differ(node: Node) -> bool:
-    """Whether a rule for this operation would mean anything."""
-    return mixes(node) or node.op == "embedding" or node.op in RECURRENT
+def ruled_layers(spec: Spec) -> list[str]:
+    """The layers that a rule of the connectivity can hold for, in the graph's order: all with weights but the heads."""
+    heads = heads_of(spec)
+    with_rule = [node for node in spec.nodes if mixes(node) or node.op == "embedding" or node.op in RECURRENT]
+    return [node.name for node in with_rule if node.name not in heads]
 
 
 def flattened(node: Node, layout: Layout, config: Mapping[str, int | None]) -> Layout:

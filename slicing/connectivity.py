@@ -25,9 +25,9 @@ class Connectivity(str):
 
     Layers can differ: ``nested,0=trunk,7=dense`` adds a rule for the layer ``0`` and for ``7`` (or, where these are
     modules of several layers, for all of those). Of several rules that fit a layer the longest name's holds. A
-    ``trunk`` layer is not sliced: it has its full width at every rate and is computed once for all of them. A layer
-    is recomputed wherever one that it reads is, whatever its own rule. A head has no rule: it reads every active unit
-    at every rate.
+    ``trunk`` layer is not sliced: it has its full width at every rate and is computed once for all of them;
+    ``nested,trunk=4`` makes the first four layers trunk. A layer is recomputed wherever one that it reads is, whatever
+    its own rule. A head has no rule: it reads every active unit at every rate.
 
     >>> Connectivity("mixed@0.750+1.0")
     'mixed@0.75+1'
@@ -35,6 +35,8 @@ class Connectivity(str):
     Attributes:
         rule: of the layers that none of ``layers`` fits.
         layers: name and rule of each layer, or module of layers, that differs.
+        trunk: how many first layers are trunk, where their number stands for their names; 0 in a network's own, where
+            :meth:`spelled_out` has put the names.
 
     Raises:
         SlicingError: for a text that is no connectivity.
@@ -42,6 +44,7 @@ class Connectivity(str):
 
     rule: str
     layers: tuple[tuple[str, str], ...]
+    trunk: int
 
     def __new__(cls, text: str) -> "Connectivity":
         """Read the notation; a connectivity gives itself."""
@@ -51,17 +54,25 @@ class Connectivity(str):
             raise SlicingError(f"connectivity must be a text, got {text!r}; {_NOTATION}")
         first, *others = text.split(",")
         rule = _rule(first, text)
-        layers = []
+        layers, trunk = [], 0
         for other in others:
             name, equals, layer_rule = other.partition("=")
             if not name or not equals:
                 raise SlicingError(f"connectivity of a layer must be written name=rule, got {other!r} in {text!r}")
+            if name == "trunk" and layer_rule.isascii() and layer_rule.isdigit():
+                if trunk or not int(layer_rule):
+                    raise SlicingError(
+                        f"trunk must be given once, as a number of at least 1, got {text!r}; try trunk=2"
+                    )
+                trunk = int(layer_rule)
+                continue
             layers.append((name, "trunk" if layer_rule == "trunk" else _rule(layer_rule, text)))
         twice = [a for (a, _), (b, _) in pairwise(sorted(layers)) if a == b]
         if twice:
             raise SlicingError(f"connectivity names the layer {twice[0]!r} twice, in {text!r}; give it one rule")
-        self = super().__new__(cls, ",".join([rule, *(f"{name}={each}" for name, each in layers)]))
-        self.rule, self.layers = rule, tuple(layers)
+        first_layers = [f"trunk={trunk}"] if trunk else []
+        self = super().__new__(cls, ",".join([rule, *first_layers, *(f"{name}={each}" for name, each in layers)]))
+        self.rule, self.layers, self.trunk = rule, tuple(layers), trunk
         return self
 
     @property
@@ -74,11 +85,14 @@ class Connectivity(str):
         fitting = [(len(name), rule) for name, rule in self.layers if fits(name, layer)]
         return max(fitting)[1] if fitting else self.rule
 
-    def check_layers(self, layers: Sequence[str]) -> None:
-        """Refuse a rule that fits none of a network's layers.
+    def spelled_out(self, layers: Sequence[str]) -> "Connectivity":
+        """The same with the names of the first layers in place of their number.
+
+        Args:
+            layers: of a network, those that a rule can hold for, in their order.
 
         Raises:
-            SlicingError: with the name, and those there are.
+            SlicingError: for a rule that fits none of the layers, or a trunk of more than there are.
         """
         for name, _ in self.layers:
             if not any(fits(name, layer) for layer in layers):
@@ -86,6 +100,15 @@ class Connectivity(str):
                     f"connectivity has a rule for {name!r}, which is none of the layers it could hold for: "
                     f"{', '.join(layers)}; name one of them, or a module that holds some"
                 )
+        if self.trunk > len(layers):
+            raise SlicingError(
+                f"connectivity makes the first {self.trunk} layers trunk, but there are {len(layers)}: "
+                f"{', '.join(layers)}; give a number up to that"
+            )
+        if not self.trunk:
+            return self
+        named = {name: "trunk" for name in layers[: self.trunk]} | dict(self.layers)
+        return Connectivity(",".join([self.rule, *(f"{name}={rule}" for name, rule in named.items())]))
 
 
 def fits(name: str, layer: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slicing.build import ruled_layers
 from slicing.connectivity import Connectivity
 from slicing.conv import SlicedGroupedConv2d
 from slicing.errors import SlicingError
@@ -76,7 +77,7 @@ def convert(
     """
     rates = check_rates(rates)
     spec, layers = trace(module, input_shape)
-    connectivity = Connectivity(connectivity)
+    connectivity = Connectivity(connectivity).spelled_out(ruled_layers(spec))
     spec, norms = _with_group_norm(_with_whole_tables(spec, whole), rates, groups, connectivity)
     spec = declared(spec, input_rates or {}, query_inputs)
     network = SlicedNetwork(spec, rates, connectivity, rescale)

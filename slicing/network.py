@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slicing.all_rates import scores_of_all
-from slicing.build import Builder
+from slicing.build import Builder, ruled_layers
 from slicing.connectivity import Connectivity
 from slicing.errors import SlicingError
 from slicing.inputs import Inputs, Queries
@@ -74,7 +74,7 @@ class SlicedNetwork(nn.Module):
         spec.check()
         self.spec = spec
         self.rates = check_rates(rates)
-        self.connectivity = Connectivity(connectivity)
+        self.connectivity = Connectivity(connectivity).spelled_out(ruled_layers(spec))
         self.rescale = self.connectivity.recomputes if rescale is None else rescale
         self.layers = nn.Module()
         self.inputs = Inputs(spec, self.rates)
