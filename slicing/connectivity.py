@@ -107,7 +107,7 @@ class Connectivity(str):
             )
         if not self.trunk:
             return self
-        named = dict.fromkeys(layers[:self.trunk], "trunk") | dict(self.layers)
+        named = dict.fromkeys(layers[: self.trunk], "trunk") | dict(self.layers)
         return Connectivity(",".join([self.rule, *(f"{name}={rule}" for name, rule in named.items())]))
 
 
