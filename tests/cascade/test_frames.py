@@ -34,6 +34,35 @@ def test_rows_come_in_order_of_qid_then_docid(data: st.DataObject, q_text: bool,
     assert candidates.columns(("row",), some)["row"].to_list() == expected[::-1]
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "q", "q1", "Q2"]), st.text("19a~\0", max_size=9) | st.text("19a~", max_size=8)),
+        min_size=1,
+        unique=True,
+    ),
+    st.booleans(),
+)
+def test_short_strings_come_in_their_own_order(pairs: list[tuple[str, str]], odd: bool) -> None:
+    if not odd:  # all of them as one number each
+        pairs = [(qid, docid.replace("\0", "")[:8]) for qid, docid in pairs]
+        pairs = list(dict.fromkeys(pairs))
+    candidates = prepare(pl.DataFrame({"qid": [p[0] for p in pairs], "docid": [p[1] for p in pairs]}))
+    assert candidates.rows(0, len(pairs)).rows() == sorted(pairs)
+
+
+def test_queries_named_by_strings_with_numbered_candidates_come_in_order() -> None:
+    table = pl.DataFrame(
+        {"qid": ["b", "a", "b", "a"], "docid": [2**63, 7, 1, 2**64 - 1]}, schema_overrides={"docid": pl.UInt64}
+    )
+    assert prepare(table).rows(0, 4).rows() == [("a", 7), ("a", 2**64 - 1), ("b", 1), ("b", 2**63)]
+
+
+def test_more_queries_than_sixteen_bits_number_are_told_apart() -> None:
+    names = [f"{number:06}" for number in range(70_000)]
+    candidates = prepare(pl.DataFrame({"qid": names[::-1], "docid": ["d"] * len(names)}))
+    assert candidates.rows(0, len(names))["qid"].to_list() == names
+
+
 def test_keys_whose_fused_key_would_overflow_are_neither_confused_nor_misordered() -> None:
     big = 2**40  # two keys of 41 bits: fused in 64 bits, (0, big) and (big, 0) would be one and the same
     candidates = prepare(pl.DataFrame({"qid": [big, 0], "docid": [0, big]}))
