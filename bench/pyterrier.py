@@ -1,0 +1,64 @@
+"""The engine against PyTerrier pipelines over the same given scores: `python -m bench.pyterrier`.
+
+PyTerrier is not among this project's dependencies: `pip install python-terrier` beside it first. Three stages with
+cutoffs, written in the three ways its documentation has for scores of one's own. Each pipeline returns the best 10 of a
+query; the engine returns every candidate, with every stage's score.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import polars as pl
+
+from bench.engine import CUTOFFS, candidates, ours
+from bench.timing import side_by_side
+
+
+def pipelines(pt: Any) -> dict[str, tuple[Callable[[int], Any], int]]:
+    """How a stage's scores are assigned, and how often each way is timed."""
+
+    def row_by_row(stage: int) -> Any:
+        return pt.apply.doc_score(lambda row: row[f"s{stage}"])
+
+    def in_batches(stage: int) -> Any:
+        return pt.apply.doc_score(lambda frame: frame[f"s{stage}"], batch_size=65_536)
+
+    def whole_columns(stage: int) -> Any:
+        return pt.apply.generic(lambda frame: pt.model.add_ranks(frame.assign(score=frame[f"s{stage}"])))
+
+    return {"row by row": (row_by_row, 3), "in batches": (in_batches, 5), "whole columns": (whole_columns, 7)}
+
+
+def main() -> None:
+    """Print a line for each way and each kind of ids; the ratio is PyTerrier's seconds over ours.
+
+    Raises:
+        SystemExit: without PyTerrier, or when the two keep different candidates.
+    """
+    try:
+        pt: Any = import_module("pyterrier")
+    except ImportError:
+        sys.exit("bench.pyterrier needs PyTerrier; run: pip install python-terrier")
+    numbered = candidates()
+    named = numbered.with_columns(pl.col("qid", "docid").cast(pl.String))
+    theirs = named.rename({"docid": "docno"}).to_pandas()
+    kept = set(ours(named).filter("kept").select("qid", "docid").iter_rows())
+    for name, (stage, repeats) in pipelines(pt).items():
+        first, second, third = ((stage(k) % cutoff) for k, cutoff in enumerate(CUTOFFS))
+        pipeline = first >> second >> third
+        found = pipeline(theirs)
+        if set(zip(found["qid"], found["docno"], strict=True)) != kept:
+            sys.exit(f"{name}: PyTerrier and the engine keep different candidates")
+        for ids, frame in (("integer ids", numbered), ("string ids", named)):
+            timed = side_by_side(name, lambda f=frame: ours(f), lambda p=pipeline: p(theirs), None, repeats)  # type: ignore[misc]
+            print(
+                f"{name}, {ids}: engine {timed['ours_seconds']:.3f} s, PyTerrier {timed['rival_seconds']:.3f} s, "
+                f"{timed['rival_seconds'] / timed['ours_seconds']:.1f} times",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
