@@ -1,7 +1,7 @@
 """Scoring at one rate, choosing survivors, and widening to a later rate with what was computed before."""
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
 from weakref import finalize
 
@@ -145,14 +145,14 @@ class Session:
         self._chunks = [
             Chunk(
                 self._network,
-                min(self._rows, count - at),
+                stop - at,
                 [None] * len(shapes),
-                None if queries is None else Queries.of(queries[at : at + self._rows]),
+                None if queries is None else Queries.of(queries[at:stop]),
                 scorer.packed,
                 scorer.reuse,
                 self._memory,
             )
-            for at in range(0, max(count, 1), self._rows)
+            for at, stop in pairwise(chunk_bounds(count, self._rows, queries))
         ]
 
     def __len__(self) -> int:
@@ -234,10 +234,18 @@ class Session:
         if chosen == count:
             return
         bounds = [0, *accumulate(len(chunk) for chunk in self._chunks)]
-        packs = rows.split(self._rows) if chosen > self._rows else (rows,)
+        packs: Sequence[Tensor] = (rows,)
+        if chosen > self._rows:
+            cuts = chunk_bounds(chosen, self._rows, self._queries_of(rows))
+            packs = rows.split([stop - at for at, stop in pairwise(cuts)])
         left = self._memory.flip()
         self._chunks = [self._pack(pack, bounds) for pack in packs]
         left.clear()
+
+    def _queries_of(self, rows: Tensor) -> Tensor | None:
+        """The number of the query of each candidate at these positions; None where they were not told."""
+        known = [chunk.queries.numbers[chunk.queries.index] for chunk in self._chunks if chunk.queries is not None]
+        return torch.cat(known)[rows] if known else None
 
     def _queries_per_candidate(self) -> float:
         if self._chunks[0].queries is None:
@@ -260,6 +268,29 @@ class Session:
             if stop > first
         ]
         return Chunk.gathered(parts)
+
+
+def chunk_bounds(count: int, most: int, queries: Tensor | None = None) -> list[int]:
+    """Where chunks begin and end: as large as allowed, and where a query ends, so that its own part runs once.
+
+    Args:
+        count: candidates.
+        most: in a chunk, at least 1.
+        queries: (count,) whose query each is of, a query's candidates in a row; one of more than ``most`` is cut.
+
+    Returns:
+        Rising from 0 to ``count``, at least two.
+    """
+    ends = None if queries is None or count <= most else (queries[1:] != queries[:-1]).nonzero()[:, 0] + 1
+    bounds = [0]
+    while bounds[-1] < count or len(bounds) < 2:
+        stop = min(bounds[-1] + most, count)
+        if ends is not None and stop < count:
+            before = int(torch.searchsorted(ends, stop, right=True))
+            if before and int(ends[before - 1]) > bounds[-1]:
+                stop = int(ends[before - 1])
+        bounds.append(stop)
+    return bounds
 
 
 def begin_at(costs: Cost, reached: int, to: int, share: float = 1, reuse: Reuse = "auto") -> int:

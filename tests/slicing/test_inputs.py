@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from slicing import IncrementalScorer, Session, SlicedNetwork, SlicingError, convert, cost, extract, flops
 from slicing.checkpoint import load, save
+from slicing.incremental import chunk_bounds
 from slicing.inputs import Queries
 
 RATES = (0.25, 0.5, 1.0)
@@ -335,3 +336,39 @@ def test_missing_inputs_and_wrong_counts_are_refused() -> None:
         session.give({"late": later})
     session.give({"later": later})
     session.widen(1.0)
+
+
+@given(st.lists(st.integers(1, 7), max_size=12), st.integers(1, 9))
+def test_chunks_end_where_a_query_does_unless_it_is_larger(sizes: list[int], most: int) -> None:
+    queries = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes, dtype=torch.long))
+    bounds = chunk_bounds(len(queries), most, queries)
+    assert (bounds[0], bounds[-1]) == (0, len(queries))
+    parts = [queries[at:stop].tolist() for at, stop in pairwise(bounds)]
+    assert all(len(part) <= most for part in parts)
+    assert all(parts) or parts == [[]]
+    held = [number for part in parts for number in dict.fromkeys(part)]
+    for number, size in enumerate(sizes):
+        assert held.count(number) == 1 or size > most
+    for part, following in pairwise(parts):  # none is smaller than it need be
+        first = [number for number in following if number == following[0]]
+        assert len(part) + len(first) > most
+
+
+def test_what_runs_once_per_query_does_so_over_chunks_and_after_survivors_are_chosen() -> None:
+    torch.manual_seed(0)
+    module = Towers(3, 2, 3, 2).double().eval()
+    shapes = [(3,), (2,), (), (3,), (2,), ()]
+    network = sliced((module, {}, shapes), "nested")
+    queries = torch.arange(12).repeat_interleave(5)
+    inputs = rows_of(shapes, queries)
+    once = [x[::5] if name in QUERY else x for name, x in zip(NAMES, inputs, strict=True)]
+    session = IncrementalScorer(network, chunk=12).start(*once, queries=queries)
+    session.widen(0.25)
+    costs = cost(network, shapes)
+    assert session.flops == pytest.approx(costs.flops_shared(0, -1, 1 / 5))
+    session.select(torch.arange(60)[torch.arange(60) % 5 != 0])  # 48 in queries of 4, three to a chunk
+    scores = session.widen(1.0)
+    start = 0 if session.mode == "reuse" else -1
+    assert session.flops == pytest.approx(costs.flops_shared(2, start, 1 / 4))
+    kept = torch.arange(60) % 5 != 0
+    torch.testing.assert_close(scores, network(*(x[kept] for x in inputs)))
