@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from cascade import Cascade, CascadeError, KeepRule, TopK, TopShare, score_all
+from cascade import Cascade, CascadeError, score_all
 from data import PreparedTables
 from simulations.history import training_history
 from simulations.ranking_outcomes import FoldRun, Outcome, compared
@@ -38,7 +38,6 @@ def simulate_ranking(settings: RankingSettings, command: str, progress: Progress
     _check(settings)
     check_out(settings.out)
     tables = ranking_tables(settings, progress)
-    rules = _rules(settings)
     runs: dict[str, list[FoldRun]] = {name: [] for name in settings.systems}
     training: dict[str, dict[str, Any]] = {}  # by network, which several systems may share
     for seed, number in product(_seeds(settings), fold_numbers(settings, tables)):
@@ -51,14 +50,15 @@ def simulate_ranking(settings: RankingSettings, command: str, progress: Progress
                 title = f"{each}, {place}"
                 training[title] = training_history(title, trained_by, rates)
             with open_task(progress, f"{place}, {name}", len(fold.test), "candidates") as task:
-                Cascade(trained.scorer, rules).run(fold.test)  # warms up; the seconds below are a second run's
-                result = Cascade(trained.scorer, rules).run(fold.test)
+                cascade = Cascade(trained.scorer, trained.rules)
+                cascade.run(fold.test)  # warms up; the seconds below are a second run's
+                result = cascade.run(fold.test)
                 scores = score_all(trained.scorer, fold.test)
                 task.advance(len(fold.test))
             runs[name].append(FoldRun.of(seed, number, trained, result, scores))
     outcomes = [Outcome.of(name, parts) for name, parts in runs.items()]
-    by_seed = [run for name, parts in runs.items() for run in seed_runs(name, parts, rules)]
-    report = _report(settings, tables, rules, outcomes, by_seed, list(training.values()), command)
+    by_seed = [run for name, parts in runs.items() for run in seed_runs(name, parts)]
+    report = _report(settings, tables, outcomes, by_seed, list(training.values()), command)
     write_report(report, settings.out)
     with atomic_path(settings.out / "ranking.csv") as temporary:
         temporary.write_text(seed_csv(tables.name, by_seed), encoding="utf-8")
@@ -69,15 +69,13 @@ def _check(settings: RankingSettings) -> None:
     known = (*SYSTEMS, *CONTROLLED)
     if not settings.systems or not set(settings.systems) <= set(known):
         raise CascadeError(f"systems must be some of {', '.join(known)}, got {list(settings.systems)!r}")
+    if not 0 <= settings.reinvest <= 1:
+        raise CascadeError(f"reinvest must be a share in [0, 1], got {settings.reinvest}; try 0.2")
     if len(settings.keep) != len(settings.ranker.rates) - 1:
         raise CascadeError(
             f"keep must hold a share for each stage but the last, {len(settings.ranker.rates) - 1} in all for rates "
             f"{list(settings.ranker.rates)}, got {list(settings.keep)}; pass --keep or --rates"
         )
-
-
-def _rules(settings: RankingSettings) -> list[KeepRule]:
-    return [*(TopShare(share) for share in settings.keep), TopK(settings.final_k)]
 
 
 def _seeds(settings: RankingSettings) -> range:
@@ -93,13 +91,12 @@ def _of_seed(settings: RankingSettings, seed: int) -> RankingSettings:
 def _report(
     settings: RankingSettings,
     tables: PreparedTables,
-    rules: Sequence[KeepRule],
     outcomes: Sequence[Outcome],
     by_seed: Sequence[SeedRun],
     training: Sequence[dict[str, Any]],
     command: str,
 ) -> Report:
-    entries = [outcome.entry(rules, settings.final_k) for outcome in outcomes]
+    entries = [outcome.entry(settings.final_k) for outcome in outcomes]
     tests = compared(outcomes)
     first = outcomes[0].result.frame
     neural = [entry for entry in entries if "cost_unit" not in entry]

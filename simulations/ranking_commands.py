@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     type=click.Choice(
         [
             "sliced-nested",
+            "sliced-nested-wider",
             "separate",
             "linear-first",
             "trees-prefix",
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
             "mixed",
         ]
     ),
-    help="Run this system; repeatable [default: the first five].",
+    help="Run this system; repeatable [default: the first six].",
 )
 @click.option(
     "--rates", callback=rates, default="0.125,0.25,0.5,1.0", show_default=True, help="Slice rates of the stages."
@@ -66,6 +67,13 @@ if TYPE_CHECKING:
     help="What each stage but the last keeps, as shares of the candidates a query began with.",
 )
 @click.option("--final-k", type=click.IntRange(min=1), default=10, show_default=True, help="What the last stage keeps.")
+@click.option(
+    "--reinvest",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Share of what the nested cascade saves that sliced-nested-wider spends on keeping more at each stage.",
+)
 @click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries at most.")
 @click.option("--tiers", type=click.Path(path_type=Path), help="TOML file of feature tiers, as of `slicerank train`.")

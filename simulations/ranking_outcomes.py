@@ -10,7 +10,6 @@ from cascade import (
     AllScores,
     CascadeResult,
     Evaluation,
-    KeepRule,
     StageRanks,
     agreement,
     compare_systems,
@@ -73,15 +72,16 @@ class Outcome:
         """The measures and the joint recall of every query."""
         return self.measured.per_query.join(self.joint, on="qid", how="left")
 
-    def report(self, rules: Sequence[KeepRule]) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """The fields of a system's entry that every simulation has."""
-        return system_report(self.name, self.result, self.scores.alone(rules), relevant_pairs(self.scores.frame))
+        alone = self.scores.alone(self.trained.rules)
+        return system_report(self.name, self.result, alone, relevant_pairs(self.scores.frame))
 
-    def entry(self, rules: Sequence[KeepRule], k: int) -> dict[str, Any]:
+    def entry(self, k: int) -> dict[str, Any]:
         """The system's entry: the contract's fields, the measures, how far its stages agree."""
         ranks = StageRanks.of(self.scores)
-        entry = self.report(rules)
-        hits = hit_rate(ranks, self.result, self.scores.alone(rules).kept, k)
+        entry = self.report()
+        hits = hit_rate(ranks, self.result, self.scores.alone(self.trained.rules).kept, k)
         entry["measures"] = {**self.measured.means, JOINT: entry["mean_recall_by_query"]}
         by_seed = mean_by_seed(self.per_query.select("qid", *MEASURES, JOINT).drop_nulls())
         entry["measures_by_seed"] = by_seed.to_dicts()

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from cascade import AllScores, KeepRule, evaluate
+from cascade import AllScores, evaluate
 from simulations.ranking_outcomes import NDCG, FoldRun, Outcome
 from simulations.report.figures import MISSING, large, rate, spread
 from simulations.report.summary import lowest_inclusion
@@ -46,13 +46,13 @@ class SeedRun:
         return float(self.entry["flops_total"] / self.entry["queries"])
 
 
-def seed_runs(name: str, runs: Sequence[FoldRun], rules: Sequence[KeepRule]) -> list[SeedRun]:
+def seed_runs(name: str, runs: Sequence[FoldRun]) -> list[SeedRun]:
     """One for each seed, from the runs of one system."""
     found = []
     for seed in dict.fromkeys(run.seed for run in runs):
         folds = [run for run in runs if run.seed == seed]
         outcome = Outcome.of(name, folds)
-        entry = outcome.report(rules)
+        entry = outcome.report()
         entry["queries"] = outcome.result.frame["qid"].n_unique()
         seconds = [result.seconds for run in folds for result, _ in (run.trained.training or {}).values()]
         found.append(

@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from cascade import (
     CallableScorer,
     CascadeError,
+    KeepRule,
     Scorer,
     StageInfo,
+    TopK,
+    TopShare,
     TreePrefixScorer,
     estimator_function,
     feature_matrix,
 )
 from simulations.ranker_costs import flop_costs
-from simulations.ranking_settings import RankingSettings
+from simulations.ranking_settings import WIDER, RankingSettings
 from simulations.ranking_trees import fit_trees, parameters
 from simulations.sliced_systems import SLICED_SYSTEMS, system_changes
 from simulations.tables import RankerScorer, SeparateRankers, columns_of, ranker_arrays, stage_infos
@@ -53,6 +57,7 @@ class Trained:
         note: what a reader must know of it.
         increments: ``[j][k]``, the cost per candidate from stage j to stage k; None where nothing is reused.
         training: of its neural rankers, by name: the run and the rates its figures belong to; None: it has none.
+        rules: what each stage keeps.
     """
 
     scorer: Scorer
@@ -60,6 +65,7 @@ class Trained:
     note: str = ""
     increments: Sequence[Sequence[float]] | None = None
     training: Mapping[str, tuple[TrainResult, Sequence[float]]] | None = None
+    rules: Sequence[KeepRule] = ()
 
 
 class Fitter:
@@ -81,7 +87,30 @@ class Fitter:
             "trees-prefix": self._trees_prefix,
             "trees-separate": self._trees_separate,
         }
-        return makers[system]() if system in makers else self._sliced(system)
+        name = system.removesuffix(WIDER)
+        trained = makers[name]() if name in makers else self._sliced(name)
+        shares = self.settings.keep if name == system else self.wider_shares(trained)
+        return replace(trained, rules=[*(TopShare(share) for share in shares), TopK(self.settings.final_k)])
+
+    def wider_shares(self, nested: Trained) -> tuple[float, ...]:
+        """The funnel's shares, all enlarged by one factor, on which the nested cascade spends part of what it saves.
+
+        FLOPs are counted for a candidate by itself, so that the shares are those of the architecture alone.
+        """
+        keep = np.array(self.settings.keep)
+        alone = np.array([info.flops for info in self._separate().scorer.stages])
+        assert isinstance(nested.scorer, RankerScorer)
+        costs = flop_costs(nested.scorer.ranker)
+        steps = np.array([costs.scratch[0], *(costs.increment[k][k + 1] for k in range(len(keep)))])
+
+        def spent(factor: float) -> float:
+            return float(steps[0] + steps[1:] @ np.minimum(1.0, factor * keep))
+
+        saved = float(alone[0] + alone[1:] @ keep) - spent(1.0)
+        allowed = spent(1.0) + self.settings.reinvest * saved
+        most = float(1 / keep.min())
+        factor = most if spent(most) <= allowed else brentq(lambda factor: spent(factor) - allowed, 1.0, most)
+        return tuple(float(share) for share in np.minimum(1.0, factor * keep))
 
     def _sliced(self, system: str) -> Trained:
         """A sliced network; one whose name ends in ``-reuse`` is the dense one before it, run by section 3.4."""

@@ -57,7 +57,7 @@ class RankerScorer:
     def __init__(self, ranker: Ranker, reuse: Reuse = "auto") -> None:
         self.stages = stage_infos(ranker)
         self.params_held = self.stages[-1].params
-        self._ranker = ranker
+        self.ranker = ranker
         self._scorer = IncrementalScorer(ranker.network, reuse=reuse)
 
     def start(self, candidates: pl.DataFrame) -> "_RankerSession":
@@ -68,10 +68,10 @@ class RankerScorer:
             return columns_of(candidates if rows is None or missing else candidates.select(names)[rows], names)
 
         queries = None
-        if self._ranker.query:
+        if self.ranker.query:
             queries = candidates["qid"].rank("dense").cast(pl.Int64).to_numpy() - 1
-        session = RankerSession(self._ranker, self._scorer, read, len(candidates), queries)
-        return _RankerSession(session, self._ranker.rates)
+        session = RankerSession(self.ranker, self._scorer, read, len(candidates), queries)
+        return _RankerSession(session, self.ranker.rates)
 
 
 class _RankerSession:

@@ -65,6 +65,32 @@ def test_dense_networks_cost_what_separate_ones_do_and_approximate_reuse_less(fi
     assert mixed == [*nested[:2], separate[2]]  # the last rate recomputed, all units reading all
 
 
+def test_the_wider_nested_cascade_keeps_more_for_what_it_may_spend(fitter, fold):
+    nested, wider = fitter.fit("sliced-nested"), fitter.fit("sliced-nested-wider")
+    assert wider.training == nested.training
+    assert nested.rules == [TopShare(0.5), TopShare(0.3), TopK(10)]
+    shares = [rule.share for rule in wider.rules[:-1]]
+    assert shares[0] / 0.5 == pytest.approx(shares[1] / 0.3)
+    assert shares[0] > 0.5
+    separate = [info.flops for info in fitter.fit("separate").scorer.stages]
+    own = nested.scorer.stages[0].flops, nested.increments[0][1], nested.increments[1][2]
+    spent = own[0] + shares[0] * own[1] + shares[1] * own[2]
+    usual = own[0] + 0.5 * own[1] + 0.3 * own[2]
+    whole = separate[0] + 0.5 * separate[1] + 0.3 * separate[2]
+    assert spent == pytest.approx(usual + 0.2 * (whole - usual))
+
+
+@pytest.mark.parametrize(("keep", "reinvest", "shares"), [((0.99, 0.9), 1.0, (1.0, 1.0)), (KEEP, 0.0, KEEP)])
+def test_the_wider_cascade_keeps_all_at_most_and_the_same_for_nothing(fitter, fold, keep, reinvest, shares):
+    other = Fitter(replace(fitter.settings, keep=keep, reinvest=reinvest, resume=True), fold, None)
+    assert other.wider_shares(other.fit("sliced-nested")) == pytest.approx(shares)
+
+
+def test_a_reinvestment_out_of_range_is_refused(tmp_path):
+    with pytest.raises(CascadeError, match=r"reinvest must be a share in \[0, 1\], got 1\.5; try 0\.2"):
+        simulate_ranking(RankingSettings(tmp_path, reinvest=1.5), "x")
+
+
 def test_systems_that_share_a_network_train_it_once(fitter):
     dense, reused = fitter.fit("dense-sampled"), fitter.fit("dense-sampled-reuse")
     assert dense.training == reused.training

@@ -34,7 +34,9 @@ def run(seed: int, fold: int) -> FoldRun:
     functions = [lambda frame: frame["a"].to_numpy(), lambda frame: frame["b"].to_numpy()]
     scorer = CallableScorer(functions, [StageInfo(0.5, 10, 100.0), StageInfo(1.0, 30, 400.0)])
     frame = table(10 * seed + fold)
-    return FoldRun.of(seed, fold, Trained(scorer), Cascade(scorer, RULES).run(frame), score_all(scorer, frame))
+    return FoldRun.of(
+        seed, fold, Trained(scorer, rules=RULES), Cascade(scorer, RULES).run(frame), score_all(scorer, frame)
+    )
 
 
 def ndcg(frame: pl.DataFrame, by: str) -> list[float]:
@@ -50,7 +52,7 @@ def ndcg(frame: pl.DataFrame, by: str) -> list[float]:
 
 
 def test_each_stage_alone_is_judged_on_all_candidates_of_all_folds() -> None:
-    runs = seed_runs("mine", [run(seed, fold) for seed in (3, 4) for fold in (1, 2)], RULES)
+    runs = seed_runs("mine", [run(seed, fold) for seed in (3, 4) for fold in (1, 2)])
     assert [(each.name, each.seed) for each in runs] == [("mine", 3), ("mine", 4)]
     for each in runs:
         frames = [table(10 * each.seed + fold) for fold in (1, 2)]
