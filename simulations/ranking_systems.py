@@ -101,7 +101,7 @@ class Fitter:
         alone = np.array([info.flops for info in self._separate().scorer.stages])
         assert isinstance(nested.scorer, RankerScorer)
         costs = flop_costs(nested.scorer.ranker)
-        steps = np.array([costs.scratch[0], *(costs.increment[k][k + 1] for k in range(len(keep)))])
+        steps = np.array([costs.of(k - 1, k) for k in range(len(costs))])
 
         def spent(factor: float) -> float:
             return float(steps[0] + steps[1:] @ np.minimum(1.0, factor * keep))

@@ -150,7 +150,7 @@ def test_the_ranking_simulation_charges_every_system_for_its_features(
     tiered = [0, 2, 7.5]
     whole = [9.5, 0, 0]
     assert found == {
-        "sliced-nested": tiered, "separate": tiered, "linear-first": tiered, "trees-prefix": whole,
+        "sliced-nested": tiered, "sliced-nested-wider": tiered, "separate": tiered, "linear-first": tiered, "trees-prefix": whole,
         "trees-separate": tiered,
     }  # fmt: skip
     assert "Feature cost" in [table["title"] for table in report["tables"]]
