@@ -200,7 +200,8 @@ class Mixing(nn.Module):
 
         Args:
             lateral: factor, in [0, 1], on the weights by which a nested block's units read narrower blocks. Below 1
-                the blocks start apart, so that a wide one learns features of its own (``docs/nesting.md``).
+                the blocks start apart, so that a wide one learns features of its own (``docs/nesting.md``). What all
+                blocks read, such as a table's features beside sliced embeddings, is not of a narrower block.
             head: factor, in [0, 1], on a head's weights. At 0 all scores start equal.
 
         Raises:
@@ -216,7 +217,9 @@ class Mixing(nn.Module):
         for a, b, m, _ in self.blocks(-1, len(self.gives.widths) - 1):
             gain = head if self.head else 2.0**0.5
             self.weight[a:b, :m].normal_(0.0, gain / max(1, m * taps) ** 0.5)
-            self.weight[a:b, :narrower] *= lateral
+            if narrower and lateral != 1:
+                columns = self.reads.beside_new(self.reads.widths.index(m)).nonzero()[:, 0]
+                self.weight[a:b, columns] *= lateral
             narrower = m
         if self.bias is not None:
             self.bias.zero_()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from slicing.connectivity import Connectivity
 from slicing.errors import SlicingError
 from slicing.features import TransformKind
 from slicing.losses import Criterion
@@ -14,6 +15,10 @@ from slicing.train_config import Device, Precision
 
 Loss = Literal["lambda", "listwise", "bce", "mse"]
 SchemeName = Literal["joint", "sampled", "sandwich"]
+
+NESTED_OWN = 0.9
+"""Share of each wider rate's loss that is of its block alone, where nothing else is asked for; chosen on MQ2008's
+validation parts (dev/LOG.md, 2026-11-28)."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,11 @@ class RankerSettings:
             scale); None weighs them equally.
         distill: share of each narrower rate's loss that is distillation from the widest, in [0, 1].
         own: share of each wider rate's loss that is of what its block alone adds, in [0, 1) (nested), see
-            :class:`~slicing.schemes.Joint`.
+            :class:`~slicing.schemes.Joint`; None is 0.9 in a nested network, 0 in any other.
         survival: weight of the joint-survival loss, in [0, inf); 0 does without it.
         keep: each rate's budget in the joint-survival loss, see :class:`~slicing.survival.JointSurvival`.
-        lateral: factor on the initial weights from narrower blocks to wider ones, in [0, 1] (nested).
+        lateral: factor on the initial weights from narrower blocks to wider ones, in [0, 1] (nested). With 0, and
+            ``own`` high, the blocks learn as rankers of their own whose scores add up.
         batch_rows: about how many rows a batch of whole queries holds.
         epochs: at most. On MQ2008 half as many cost nDCG, and twice as many gain little (dev/LOG.md).
         patience: epochs without a better mean validation nDCG@k after which training stops; None: never.
@@ -73,10 +79,10 @@ class RankerSettings:
     scheme: SchemeName = "joint"
     weights: tuple[float, ...] | None = None
     distill: float = 0.0
-    own: float = 0.0
+    own: float | None = None
     survival: float = 0.0
     keep: tuple[float, ...] | None = None
-    lateral: float = 1.0
+    lateral: float = 0.0
     batch_rows: int = 512
     epochs: int = 15
     patience: int | None = 10
@@ -112,7 +118,10 @@ class RankerSettings:
     def _joint(self, criterion: Criterion) -> Scheme:
         weights = checked_weights((1.0,) * len(self.rates) if self.weights is None else self.weights)
         mean = [weight / sum(weights) for weight in weights]
-        joint = Joint(mean, self.distill, criterion, ListDistillation(), self.own)
+        own = self.own
+        if own is None:
+            own = 0.0 if Connectivity(self.connectivity).recomputes else NESTED_OWN
+        joint = Joint(mean, self.distill, criterion, ListDistillation(), own)
         if self.survival == 0:
             if self.keep is not None:
                 raise SlicingError(f"keep={self.keep} has a meaning with survival above 0 alone; set both or neither")
@@ -126,7 +135,7 @@ class RankerSettings:
     def _refuse_joint_settings(self) -> None:
         unset = {"weights": None, "distill": 0.0, "own": 0.0, "survival": 0.0, "keep": None}
         for name, nothing in unset.items():
-            if getattr(self, name) != nothing:
+            if getattr(self, name) not in (nothing, None):
                 raise SlicingError(
                     f"{name} is a setting of joint training, got {name}={getattr(self, name)!r} with scheme "
                     f"{self.scheme!r}; leave it at {nothing}, or set scheme='joint'"

@@ -117,8 +117,11 @@ class TestFit:
         assert made == {
             "sampled": Sampled(criterion=ListwiseSoftmax()),
             "sandwich": Sandwich(criterion=ListwiseSoftmax(), distillation=ListDistillation()),
-            "joint": Joint(third, criterion=ListwiseSoftmax(), distillation=ListDistillation()),
+            "joint": Joint(third, criterion=ListwiseSoftmax(), distillation=ListDistillation(), own=0.9),
         }
+        for connectivity in ("dense", "mixed@1"):  # whose scores are no sums over blocks
+            scheme = dataclasses.replace(SETTINGS, connectivity=connectivity).training_scheme()
+            assert scheme == Joint(third, criterion=ListwiseSoftmax(), distillation=ListDistillation())
         recipe = dataclasses.replace(SETTINGS, weights=(2, 1, 1), distill=0.25, own=0.5, loss="mse").training_scheme()
         assert recipe == Joint((0.5, 0.25, 0.25), 0.25, PointwiseMSE(), ListDistillation(), 0.5)
 

@@ -106,7 +106,14 @@ def test_two_first_layers_start_as_one() -> None:
     columns, labels, qids = table(4)
     columns = {**columns, **{f"c{i}": np.random.default_rng(i).normal(size=len(qids)) for i in range(40)}}
     settings = RankerSettings(
-        RATES, ("shop", "user"), query="auto", hidden=(256, 16), epochs=1, learning_rate=1e-12, batch_rows=60
+        RATES,
+        ("shop", "user"),
+        query="auto",
+        hidden=(256, 16),
+        lateral=1.0,
+        epochs=1,
+        learning_rate=1e-12,
+        batch_rows=60,
     )
     ranker, _ = fit_ranker(columns, labels, qids, (columns, labels, qids), settings)
     assert ranker.query == ("age", "user")
