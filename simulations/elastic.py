@@ -64,7 +64,7 @@ class ImageScale:
 
 SCALES: dict[ScaleName, ImageScale] = {
     "smoke": ImageScale("digits", "small-cnn", 0.25, (11, 20), 1, None, 6, 32, 0.1),
-    "small": ImageScale("cifar10", "vgg13", 0.25, (11, 20, 29), 1, 10_000, 8, 32, 0.03),
+    "small": ImageScale("cifar10", "vgg13", 0.25, (11, 20), 1, 10_000, 8, 32, 0.03),
     "paper": ImageScale("cifar10", "vgg13", 1.0, (56, 110, 164), 1, None, 300, 128, 0.1),
 }
 
