@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     type=click.Choice(
         [
             "sliced-nested",
-            "sliced-nested-wider",
+            "nested-wider",
             "separate",
             "linear-first",
             "trees-prefix",
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     default=0.2,
     show_default=True,
-    help="Share of what the nested cascade saves that sliced-nested-wider spends on keeping more at each stage.",
+    help="Share of what the nested cascade saves that nested-wider spends on keeping more at each stage.",
 )
 @click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries at most.")

@@ -6,10 +6,10 @@ from pathlib import Path
 from simulations.sliced_systems import SLICED_SYSTEMS
 from slicing import RankerSettings
 
-WIDER = "-wider"
-"""Ends the name of a sliced system that keeps more at every stage, for what reuse saves."""
+WIDER = "nested-wider"
+"""The network of ``sliced-nested`` in a cascade that keeps more at every stage, for what reuse saves."""
 
-SYSTEMS = ("sliced-nested", f"sliced-nested{WIDER}", "separate", "linear-first", "trees-prefix", "trees-separate")
+SYSTEMS = ("sliced-nested", WIDER, "separate", "linear-first", "trees-prefix", "trees-separate")
 """The systems that `simulate ranking` runs when none is named."""
 
 CONTROLLED = (*SLICED_SYSTEMS, *(f"{name}-reuse" for name in SLICED_SYSTEMS if name.startswith("dense-")))
@@ -28,7 +28,7 @@ class RankingSettings:
         folds: numbers of the folds to run, from 1; None runs all.
         keep: what each stage but the last keeps, as shares in (0, 1] of the candidates a query began with.
         final_k: what the last stage keeps.
-        reinvest: what ``sliced-nested-wider`` spends on keeping more at each stage, by one factor for all: a share, in
+        reinvest: what ``nested-wider`` spends on keeping more at each stage, by one factor for all: a share, in
             [0, 1], of the FLOPs by which the nested cascade is cheaper than the separate one.
         systems: which of :data:`SYSTEMS` and :data:`CONTROLLED`.
         ranker: how the neural rankers are built and trained; its rates are the stages.

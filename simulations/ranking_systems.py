@@ -87,9 +87,9 @@ class Fitter:
             "trees-prefix": self._trees_prefix,
             "trees-separate": self._trees_separate,
         }
-        name = system.removesuffix(WIDER)
+        name = "sliced-nested" if system == WIDER else system
         trained = makers[name]() if name in makers else self._sliced(name)
-        shares = self.settings.keep if name == system else self.wider_shares(trained)
+        shares = self.wider_shares(trained) if system == WIDER else self.settings.keep
         return replace(trained, rules=[*(TopShare(share) for share in shares), TopK(self.settings.final_k)])
 
     def wider_shares(self, nested: Trained) -> tuple[float, ...]:

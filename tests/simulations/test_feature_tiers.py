@@ -149,7 +149,7 @@ def test_the_ranking_simulation_charges_every_system_for_its_features(
     }
     tiered = [0, 2, 7.5]
     whole = [9.5, 0, 0]
-    by_stage = ("sliced-nested", "sliced-nested-wider", "separate", "linear-first", "trees-separate")
+    by_stage = ("sliced-nested", "nested-wider", "separate", "linear-first", "trees-separate")
     assert found == {**dict.fromkeys(by_stage, tiered), "trees-prefix": whole}
     assert "Feature cost" in [table["title"] for table in report["tables"]]
     first = report["systems"][0]

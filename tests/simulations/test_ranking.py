@@ -66,7 +66,7 @@ def test_dense_networks_cost_what_separate_ones_do_and_approximate_reuse_less(fi
 
 
 def test_the_wider_nested_cascade_keeps_more_for_what_it_may_spend(fitter, fold):
-    nested, wider = fitter.fit("sliced-nested"), fitter.fit("sliced-nested-wider")
+    nested, wider = fitter.fit("sliced-nested"), fitter.fit("nested-wider")
     assert wider.training == nested.training
     assert nested.rules == [TopShare(0.5), TopShare(0.3), TopK(10)]
     shares = [rule.share for rule in wider.rules[:-1]]
