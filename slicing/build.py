@@ -220,7 +220,7 @@ def aligned(node: Node, reads: Sequence[Layout]) -> Layout:
     if first.sliced != second.sliced or (first.sliced and first.branches != second.branches):
         raise SlicingError(
             f"{node.name}: can't {node.op} activations whose units are not aligned: {_described(first)} and "
-            f"{_described(second)}"
+            f"{_described(second)}; layers whose results meet must be sliced alike, all of them trunk or none"
         )
     return first if not first.pending else second
 
