@@ -17,8 +17,8 @@ Loss = Literal["lambda", "listwise", "bce", "mse"]
 SchemeName = Literal["joint", "sampled", "sandwich"]
 
 NESTED_OWN = 0.9
-"""Share of each wider rate's loss that is of its block alone, where nothing else is asked for; chosen on MQ2008's
-validation parts (dev/LOG.md, 2026-11-28)."""
+"""Share of each wider rate's loss that is of its block alone, where nothing else is asked for: the blocks then learn as
+rankers of their own, whose scores add up to an ensemble's. Chosen on validation parts (dev/LOG.md, 2026-11-28)."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class RankerSettings:
             :class:`~slicing.schemes.Joint`; None is 0.9 in a nested network, 0 in any other.
         survival: weight of the joint-survival loss, in [0, inf); 0 does without it.
         keep: each rate's budget in the joint-survival loss, see :class:`~slicing.survival.JointSurvival`.
-        lateral: factor on the initial weights from narrower blocks to wider ones, in [0, 1] (nested). With 0, and
-            ``own`` high, the blocks learn as rankers of their own whose scores add up.
+        lateral: factor on the initial weights from narrower blocks to wider ones, in [0, 1] (nested).
         batch_rows: about how many rows a batch of whole queries holds.
         epochs: at most. On MQ2008 half as many cost nDCG, and twice as many gain little (dev/LOG.md).
         patience: epochs without a better mean validation nDCG@k after which training stops; None: never.
@@ -82,7 +81,7 @@ class RankerSettings:
     own: float | None = None
     survival: float = 0.0
     keep: tuple[float, ...] | None = None
-    lateral: float = 0.0
+    lateral: float = 1.0
     batch_rows: int = 512
     epochs: int = 15
     patience: int | None = 10
