@@ -26,7 +26,8 @@ from slicing import (
 from slicing.progress import Progress
 from slicing.progressive import Phased
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 100
+"""Images judged together: of 500, a residual network's activations leave the cache and it runs a third as fast."""
 
 
 @dataclass(frozen=True)
