@@ -70,7 +70,7 @@ def _check(settings: RankingSettings) -> None:
     if not settings.systems or not set(settings.systems) <= set(known):
         raise CascadeError(f"systems must be some of {', '.join(known)}, got {list(settings.systems)!r}")
     if not 0 <= settings.reinvest <= 1:
-        raise CascadeError(f"reinvest must be a share in [0, 1], got {settings.reinvest}; try 0.2")
+        raise CascadeError(f"reinvest must be a share in [0, 1], got {settings.reinvest}; try 0.1")
     if len(settings.keep) != len(settings.ranker.rates) - 1:
         raise CascadeError(
             f"keep must hold a share for each stage but the last, {len(settings.ranker.rates) - 1} in all for rates "

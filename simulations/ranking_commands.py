@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 @click.option(
     "--reinvest",
     type=click.FloatRange(0, 1),
-    default=0.2,
+    default=0.1,
     show_default=True,
     help="Share of what the nested cascade saves that nested-wider spends on keeping more at each stage.",
 )

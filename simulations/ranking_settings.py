@@ -45,7 +45,7 @@ class RankingSettings:
     folds: tuple[int, ...] | None = None
     keep: tuple[float, ...] = (0.6, 0.4, 0.25)
     final_k: int = 10
-    reinvest: float = 0.2
+    reinvest: float = 0.1
     systems: tuple[str, ...] = SYSTEMS
     ranker: RankerSettings = field(default_factory=RankerSettings)
     trees: int = 300
