@@ -36,7 +36,7 @@ class Scale:
     virtual_seconds: float
     live_seconds: float
     rates: tuple[float, ...] = RATES
-    sizes: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)  # an image of 1024 takes up to twice as long as one of 256
+    sizes: tuple[int, ...] = (1, 4, 16, 64, 256)
     repeats: int = 5
 
 
