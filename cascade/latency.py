@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -69,6 +70,22 @@ class LatencyTable:
     def most(self, stage: int, left: float, limit: int) -> int:
         """The most candidates, up to `limit`, that `stage` scores from nothing in `left` seconds."""
         return max(0, bisect_right(range(limit + 1), left, key=lambda n: self.seconds(stage, n)) - 1)
+
+    def with_headroom(self, share: float) -> LatencyTable:
+        """The table of a scorer that much slower: what a policy should plan by where the clock is a real one.
+
+        A batch that is planned to end at the last moment ends after it whenever the machine is a little slower than it
+        was when measured.
+
+        Args:
+            share: at least 0; 0.25 lets every step take 1.25 times as long as measured.
+
+        Raises:
+            CascadeError: for a share out of range.
+        """
+        if not (math.isfinite(share) and share >= 0):
+            raise CascadeError(f"headroom must be a share of at least 0, got {share}; try 0.25")
+        return LatencyTable(self.sizes, {step: list((1 + share) * times) for step, times in self._seconds.items()})
 
     def frame(self) -> pl.DataFrame:
         """A row per step and size: start (`FRESH` is -1), stage, candidates, seconds."""

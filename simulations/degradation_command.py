@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Load at the trace's peak, as a share of what the narrowest rate scores in time.",
 )
+@click.option(
+    "--headroom",
+    type=float,
+    default=0.25,
+    show_default=True,
+    help="Share by which policies that go by measured times take every step to be slower than measured.",
+)
 def degradation(command: str, progress: Progress | None, scale: str, **options: Any) -> Report:
     """A service with a latency limit under a volatile load (paper, section 4.1): seven policies compared.
 

@@ -15,6 +15,8 @@ from data import ImageSet, normalise
 from slicing import IncrementalScorer, Session, SlicedNetwork, cost, parameter_count
 from slicing.incremental import Reuse
 
+SLICE = 256  # images that are normalised at a time: what they need in between stays in the processor's cache
+
 
 @dataclass(frozen=True)
 class Images:
@@ -36,10 +38,12 @@ class Images:
         return 4 * prod(self.shape)
 
     def of(self, candidates: pl.DataFrame) -> Tensor:
-        """The candidates' images, normalised, (n, C, H, W)."""
-        rows = torch.from_numpy(candidates["docid"].to_numpy().astype(np.int64))
-        (images,) = self.split.batches([rows], torch.Generator())
-        return normalise(images.to(self.device), self.mean, self.std)
+        """The candidates' images, normalised, (n, C, H, W), the channels last in memory as convolutions want them."""
+        rows = torch.from_numpy(candidates["docid"].to_numpy().astype(np.int64)).split(SLICE)
+        result = torch.empty((len(candidates), *self.shape), device=self.device, memory_format=torch.channels_last)
+        for part, images in zip(result.split(SLICE), self.split.batches(rows, torch.Generator()), strict=True):
+            part.copy_(normalise(images.to(self.device), self.mean, self.std))
+        return result
 
 
 class SlicedScorer:
@@ -98,7 +102,7 @@ class SeparateScorer:
 
     def start(self, candidates: pl.DataFrame) -> "SeparateSession":
         """A session over the candidates' images."""
-        return SeparateSession(self, self._images.of(candidates).contiguous(memory_format=torch.channels_last))
+        return SeparateSession(self, self._images.of(candidates))
 
 
 class SeparateSession:

@@ -82,6 +82,7 @@ def degradation_report(done: Finished) -> Report:
         "degradation": {
             "latency": settings.limit,
             "peak_load": settings.peak_load,
+            "headroom": settings.headroom,
             "peak_requests_per_second": done.peak,
             "seconds_per_image": seconds_per_image(done.tables["separate"]),
             "scale": asdict(settings.scale),

@@ -56,7 +56,7 @@ def simulate_degradation(settings: DegradationSettings, command: str, progress: 
         measure = partial(service_times, scorer, settings, len(data.test), name, progress)
         measured[name] = LatencyTable.of_frame(_part(parts, number, measure))
     sliced, separate = measured["sliced"], measured["separate"]
-    every = services(networks, sliced, separate, data)
+    every = services(networks, sliced, separate, settings.headroom, data)
     peak = _peak(settings, sliced)
     modes = {
         "virtual": _virtual(settings, every, profile, peak, progress),
@@ -72,12 +72,16 @@ def simulate_degradation(settings: DegradationSettings, command: str, progress: 
 def _check(settings: DegradationSettings) -> None:
     if not (math.isfinite(settings.limit) and settings.limit > 0):
         raise CascadeError(f"latency must be above 0 seconds, got {settings.limit}; try 0.5")
+    if not (math.isfinite(settings.headroom) and settings.headroom >= 0):
+        raise CascadeError(f"headroom must be a share of at least 0, got {settings.headroom}; try 0.25")
     if not 0 < settings.peak_load <= 1:
         raise CascadeError(f"peak load must lie in (0, 1], got {settings.peak_load}; 0.6 leaves the bursts some room")
 
 
 def _identity(settings: DegradationSettings, data: ImageData) -> dict[str, str]:
-    what = json.dumps([asdict(settings.scale), settings.limit, settings.peak_load, settings.seed, settings.device])
+    what = json.dumps(
+        [asdict(settings.scale), settings.limit, settings.peak_load, settings.headroom, settings.seed, settings.device]
+    )
     return {
         "settings": hashlib.blake2b(what.encode(), digest_size=16).hexdigest(),
         "data": data.fingerprint,

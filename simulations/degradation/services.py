@@ -124,7 +124,9 @@ def seconds_per_image(pair: LatencyTable) -> float:
     return pair.seconds(1, pair.sizes[-1]) / pair.sizes[-1]
 
 
-def services(networks: Networks, sliced: LatencyTable, pair: LatencyTable, data: ImageData) -> list[Service]:
+def services(
+    networks: Networks, sliced: LatencyTable, pair: LatencyTable, headroom: float, data: ImageData
+) -> list[Service]:
     """The seven, each with what it needs to be served in virtual time and for real."""
     labels = data.test.labels.numpy()
     rates = tuple(float(info.rate or 1.0) for info in networks.sliced.stages)
@@ -143,17 +145,18 @@ def services(networks: Networks, sliced: LatencyTable, pair: LatencyTable, data:
         right=right_by_stage(networks.pair, labels),
     )
     t = seconds_per_image(pair)
+    plan_sliced, plan_pair = sliced.with_headroom(headroom), pair.with_headroom(headroom)
     every: list[tuple[Callable[..., Service], str, Any, str]] = [
         (make_separate, "full", Always(1), "a fixed full network, always"),
         (make_sliced, "narrowest", Always(0), "the sliced network's narrowest rate, always"),
-        (make_separate, "drop", DropExcess(pair, 1), "the fixed full network; drops what it has no time for"),
-        (make_separate, "small-model", LatencyRule(pair), "a separate small network on overload"),
+        (make_separate, "drop", DropExcess(plan_pair, 1), "the fixed full network; drops what it has no time for"),
+        (make_separate, "small-model", LatencyRule(plan_pair), "a separate small network on overload"),
         (make_sliced, "paper-rule", PaperRule(rates, t), "sliced: the largest r with n r² t ≤ the time left (T/2)"),
-        (make_sliced, "latency-rule", LatencyRule(sliced), "sliced: the same with measured times"),
+        (make_sliced, "latency-rule", LatencyRule(plan_sliced), "sliced: the same with measured times"),
         (
             make_sliced,
             "anytime",
-            Anytime(sliced),
+            Anytime(plan_sliced),
             "sliced: widened until the time is used, from a start that costs nothing",
         ),
     ]

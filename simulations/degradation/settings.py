@@ -10,6 +10,10 @@ RATES = (0.25, 0.375, 0.5, 0.75, 1.0)
 """A quarter of the width costs about a sixteenth: what 16 times the load needs."""
 
 
+LARGE = (1, 4, 16, 64, 256, 1024, 4096)
+"""Up to the batches of a peak: memory makes an image of thousands dearer than one of hundreds."""
+
+
 @dataclass(frozen=True)
 class Scale:
     """How large the experiment is.
@@ -36,14 +40,14 @@ class Scale:
     virtual_seconds: float
     live_seconds: float
     rates: tuple[float, ...] = RATES
-    sizes: tuple[int, ...] = (1, 4, 16, 64, 256)
+    sizes: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
     repeats: int = 5
 
 
 SCALES = {
     "smoke": Scale("digits", "small-cnn", 0.5, None, 8, 32, 0.1, 16, 0.4, 600.0, 12.0),
-    "small": Scale("cifar10", "vgg13", 0.25, 8000, 5, 32, 0.02, 4, 1.0, 3600.0, 72.0),
-    "paper": Scale("cifar10", "vgg13", 1.0, None, 300, 128, 0.1, 4, 1.0, 7200.0, 600.0),
+    "small": Scale("cifar10", "vgg13", 0.25, 8000, 5, 32, 0.02, 16, 1.0, 3600.0, 72.0, sizes=LARGE),
+    "paper": Scale("cifar10", "vgg13", 1.0, None, 300, 128, 0.1, 16, 1.0, 7200.0, 600.0, sizes=LARGE),
 }
 
 
@@ -58,6 +62,7 @@ class DegradationSettings:
         trace: CSV file of the load, see `read_profile`; None is the volatile day.
         latency: T in seconds, above 0; None is the scale's.
         peak_load: requests at the trace's peak, as a share of what the narrowest rate scores in time, in (0, 1].
+        headroom: share by which the measured policies take every step to be slower than measured, at least 0.
         seed: of weights, order, arrivals and which image is asked for.
         resume: go on from what an earlier run left in `out`.
     """
@@ -70,6 +75,7 @@ class DegradationSettings:
     trace: Path | None = None
     latency: float | None = None
     peak_load: float = 0.6
+    headroom: float = 0.25
     seed: int = 0
     resume: bool = False
 

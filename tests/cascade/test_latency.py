@@ -53,6 +53,21 @@ def test_widest_is_the_last_stage_that_fits(table: LatencyTable, n: int, left: f
     assert table.widest(n, left, start) == (max(fits) if fits else None)
 
 
+@given(tables(), st.floats(0, 3), st.integers(0, 100))
+def test_headroom_makes_every_step_slower_by_its_share(table: LatencyTable, share: float, n: int) -> None:
+    slower = table.with_headroom(share)
+    for start, stage in steps(table.stages):
+        expected = pytest.approx((1 + share) * table.seconds(stage, n, start))
+        assert slower.seconds(stage, n, start) == expected
+
+
+@pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
+def test_headroom_out_of_range_is_refused(share: float) -> None:
+    table = LatencyTable((1,), {(FRESH, 0): [1.0]})
+    with pytest.raises(CascadeError, match="headroom must be a share of at least 0"):
+        table.with_headroom(share)
+
+
 @given(tables())
 def test_a_table_survives_its_frame(table: LatencyTable) -> None:
     again = LatencyTable.of_frame(table.frame().sample(fraction=1, shuffle=True, seed=1))

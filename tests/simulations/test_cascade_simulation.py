@@ -16,7 +16,7 @@ from cascade import check_scorer
 from data import load_images, normalise
 from simulations.cascade import paper_candidates, retrieval_candidates, simulate_cascade
 from simulations.image_models import separate_network, sliced_network, template
-from simulations.scorers import Images, SeparateScorer, SlicedScorer
+from simulations.scorers import SLICE, Images, SeparateScorer, SlicedScorer
 from simulations.settings import CascadeSettings, Model
 from slicing import SlicingError
 
@@ -106,6 +106,13 @@ def test_approximate_reuse_reports_its_score_error(run: tuple[CascadeSettings, d
 def images() -> Images:
     data = load_images("digits")
     return Images(replace(data.test, images=data.test.images[:40], labels=data.test.labels[:40]), data.mean, data.std)
+
+
+def test_images_are_normalised_slice_by_slice_in_the_order_asked_for() -> None:
+    data = load_images("digits")
+    asked = torch.arange(2 * SLICE + 5).flip(0) % len(data.test)
+    found = Images(data.test, data.mean, data.std).of(pl.DataFrame({"docid": asked.numpy()}))
+    assert torch.equal(found, normalise(data.test.images[asked], data.mean, data.std))
 
 
 @pytest.mark.parametrize("reuse", ["auto", "always", "never"])

@@ -96,6 +96,7 @@ def test_resuming_another_run_is_refused(run: tuple[DegradationSettings, dict]) 
         ({"latency": float("inf")}, "latency must be above 0"),
         ({"peak_load": 0.0}, "peak load must lie"),
         ({"peak_load": 1.5}, "peak load must lie"),
+        ({"headroom": -0.1}, "headroom must be a share of at least 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path: Path, changed: dict, said: str) -> None:
