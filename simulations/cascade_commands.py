@@ -81,7 +81,6 @@ if TYPE_CHECKING:
 @click.option(
     "--own", type=float, default=0.0, show_default=True, help="Share of each block's own loss (joint, nested)."
 )
-@click.option("--lateral", type=float, default=1.0, show_default=True, help="Initial narrow-to-wide weights (nested).")
 @click.option("--epochs", type=int, help="Passes over the training images [default: by data set].")
 @click.option("--batch", "batch_size", type=int, help="Images in a training step [default: by data set].")
 @click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Peak learning rate.")
@@ -112,8 +111,8 @@ def cascade(command: str, progress: Progress | None, **options: Any) -> Report:
     "systems",
     multiple=True,
     metavar="NAME|CONNECTIVITY",
-    help="Run this system only; repeatable: separate, dense-sampled, dense-sandwich, nested, nested-recipe, "
-    "nested-even, nested-wide, mixed [default: these], or any connectivity, such as nested,0=trunk,3=trunk.",
+    help="Run this system only; repeatable: separate, dense-sampled, dense-sandwich, nested, nested-wide, "
+    "mixed [default: these], or any connectivity, such as nested,trunk=2.",
 )
 @click.option("--seeds", callback=sizes, default="0,1,2", show_default=True, help="A run of every system for each.")
 @click.option("--widen", type=float, default=1.25, show_default=True, help="Factor on the width of nested-wide.")
@@ -128,7 +127,7 @@ def nesting(
     """What nesting costs: separate, dense sliced and nested networks on the same data and budget.
 
     Trains every system with every seed, runs the paper's protocol, prints mean and spread and writes nesting.csv
-    beside the report. --weights, --distill, --own and --lateral hold for nested, nested-wide, mixed and connectivities.
+    beside the report. --weights, --distill and --own hold for nested, nested-wide, mixed and connectivities.
     """
     from simulations.nesting import SYSTEMS, NestingSettings, simulate_nesting
     from simulations.settings import CascadeSettings

@@ -47,7 +47,7 @@ def sliced_network(settings: CascadeSettings, data: ImageData, connectivity: str
     torch.manual_seed(settings.seed)
     plain = convert(template(settings, data), settings.rates, "dense")
     network = SlicedNetwork(plain.spec, plain.rates, connectivity)
-    network.reset_parameters(settings.lateral, head_start(connectivity))
+    network.reset_parameters(head_start(connectivity))
     return network
 
 

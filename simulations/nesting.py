@@ -51,8 +51,6 @@ SYSTEMS = (
     "dense-sampled",
     "dense-sandwich",
     "nested",
-    "nested-recipe",
-    "nested-even",
     "nested-wide",
     "mixed",
 )
@@ -67,10 +65,8 @@ class NestingSettings:
             scheme and seed are the systems' own.
         seeds: of weights, order, augmentation and split, one run of every system each.
         systems: which to run: ``separate`` networks, one per rate; a dense sliced network trained by sampled rates or
-            by the sandwich rule; nested ones by the base settings, by the recipe of ``docs/nesting.md``, by that
-            with equal loss weights, and by the base settings with ``widen`` times the width; and one whose last rate
-            is recomputed. Any other connectivity, such as ``nested,0=trunk``, is a system of that name, trained by
-            the base settings.
+            by the sandwich rule; a nested one, and one of ``widen`` times the width; and one whose last rate is
+            recomputed. Any other connectivity, such as ``nested,trunk=2``, is a system of that name.
         widen: factor on the width in ``nested-wide``.
     """
 

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
             "dense-sampled-reuse",
             "dense-sandwich",
             "dense-sandwich-reuse",
-            "nested-recipe",
-            "nested-even",
             "mixed",
         ]
     ),
@@ -106,7 +104,7 @@ def ranking(
     Trains all of them on every fold, runs the cascades over the test queries, prints quality, cost and paired tests
     against the first system, and writes report.json, report.html, heatmaps and CSV (ranking.csv: every seed's numbers).
     Other sliced networks run when named: dense ones trained by sampled rates or the sandwich rule, recomputed or with
-    approximate reuse; nested ones by the recipe of docs/nesting.md; mixed, whose last rate is recomputed.
+    approximate reuse; and mixed, whose last rate is recomputed.
     """
     from dataclasses import replace
 

@@ -45,7 +45,6 @@ class CascadeSettings:
         weights: of the rates' losses, narrowest first (joint); None is :class:`slicing.Joint`'s own choice.
         distill: share of the narrower rates' loss that is distilled from the widest, in [0, 1] (joint).
         own: share of the wider rates' loss that is of what their block alone adds, in [0, 1) (joint, nested).
-        lateral: factor on the initial weights from narrower blocks to wider ones, in [0, 1] (nested).
         epochs: None is the data set's default; so is batch_size.
         augment: the standard crop and flip (section 5.3.1).
         resume: go on from the checkpoints in ``out``.
@@ -66,7 +65,6 @@ class CascadeSettings:
     weights: tuple[float, ...] | None = None
     distill: float = 0.0
     own: float = 0.0
-    lateral: float = 1.0
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float = 0.1

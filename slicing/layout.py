@@ -102,24 +102,6 @@ class Layout:
                 places.append(torch.arange(start + before, start + branch[block]))
         return torch.cat(places)
 
-    def beside_new(self, index: int) -> torch.Tensor:
-        """Of the units in use one rate before, in block order, those whose branch has new units at this rate.
-
-        The others are of branches that all have them, such as a feature of the table.
-
-        Args:
-            index: the rate's position in the network's rates, at least 1.
-
-        Returns:
-            bool (units at the rate before,).
-        """
-        found = []
-        for block in range(index):
-            for branch in self.branches:
-                units = branch[block] - (branch[block - 1] if block else 0)
-                found.append(torch.full((units,), branch[index] > branch[index - 1]))
-        return torch.cat(found)
-
 
 def concatenated(layouts: Sequence[Layout]) -> Layout:
     """The layout of a concatenation: branch beside branch, in block order."""

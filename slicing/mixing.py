@@ -195,32 +195,22 @@ class Mixing(nn.Module):
         return [] if self.mask is None else [(self.weight, self.mask)]
 
     @torch.no_grad()
-    def reset_parameters(self, lateral: float = 1.0, head: float = 1.0) -> None:
+    def reset_parameters(self, head: float = 1.0) -> None:
         """He initialisation for rectifiers, each block by the fan-in its units have at full width.
 
         Args:
-            lateral: factor, in [0, 1], on the weights by which a nested block's units read narrower blocks. Below 1
-                the blocks start apart, so that a wide one learns features of its own (``docs/nesting.md``). What all
-                blocks read, such as a table's features beside sliced embeddings, is not of a narrower block.
             head: factor, in [0, 1], on a head's weights. At 0 all scores start equal.
 
         Raises:
-            SlicingError: when one of them lies outside [0, 1].
+            SlicingError: when it lies outside [0, 1].
         """
-        if not 0 <= lateral <= 1:
-            raise SlicingError(f"lateral must lie in [0, 1], got {lateral}; 1 starts all weights alike, try 0.1")
         if not 0 <= head <= 1:
             raise SlicingError(f"head must lie in [0, 1], got {head}; 1 is the usual size, 0 starts all scores equal")
         taps = self.weight[0, 0].numel()
         self.weight.zero_()
-        narrower = 0
         for a, b, m, _ in self.blocks(-1, len(self.gives.widths) - 1):
             gain = head if self.head else 2.0**0.5
             self.weight[a:b, :m].normal_(0.0, gain / max(1, m * taps) ** 0.5)
-            if narrower and lateral != 1:
-                columns = self.reads.beside_new(self.reads.widths.index(m)).nonzero()[:, 0]
-                self.weight[a:b, columns] *= lateral
-            narrower = m
         if self.bias is not None:
             self.bias.zero_()
 

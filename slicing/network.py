@@ -238,19 +238,18 @@ class SlicedNetwork(nn.Module):
         """Every operation that has a module, in the order they run."""
         return self._module_of.items()
 
-    def reset_parameters(self, lateral: float = 1.0, head: float = 1.0) -> None:
+    def reset_parameters(self, head: float = 1.0) -> None:
         """Initialise every layer anew, each block of a nested layer by its own fan-in.
 
         Args:
-            lateral: factor, in [0, 1], on the weights from narrower blocks to wider ones; 1 starts all alike. A dense
-                network has none.
+            head: factor, in [0, 1], on a head's weights; 0 starts all scores equal.
 
         Raises:
-            SlicingError: when lateral lies outside [0, 1].
+            SlicingError: when it lies outside [0, 1].
         """
         for _, module in self.layer_modules():
             if isinstance(module, Mixing):
-                module.reset_parameters(lateral, head)
+                module.reset_parameters(head)
                 continue
             reset = getattr(module, "reset_parameters", None)
             if reset is not None:

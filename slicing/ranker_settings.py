@@ -50,7 +50,6 @@ class RankerSettings:
             :class:`~slicing.schemes.Joint`; None is 0.9 in a nested network, 0 in any other.
         survival: weight of the joint-survival loss, in [0, inf); 0 does without it.
         keep: each rate's budget in the joint-survival loss, see :class:`~slicing.survival.JointSurvival`.
-        lateral: factor on the initial weights from narrower blocks to wider ones, in [0, 1] (nested).
         batch_rows: about how many rows a batch of whole queries holds.
         epochs: at most. On MQ2008 half as many cost nDCG, and twice as many gain little (dev/LOG.md).
         patience: epochs without a better mean validation nDCG@k after which training stops; None: never.
@@ -81,7 +80,6 @@ class RankerSettings:
     own: float | None = None
     survival: float = 0.0
     keep: tuple[float, ...] | None = None
-    lateral: float = 1.0
     batch_rows: int = 512
     epochs: int = 15
     patience: int | None = 10

@@ -173,8 +173,6 @@ def _untrained(columns: Columns, query: tuple[str, ...], settings: RankerSetting
         spec = declared(spec, later, of_query)
         # Dense layers keep the sliced network's own start, each block by its fan-in; embeddings the module's.
         network = SlicedNetwork(spec, settings.rates, settings.connectivity)
-        if settings.lateral != 1:  # drawn anew only then: a seed's weights stay what they were
-            network.reset_parameters(settings.lateral)
     for name, layer in network.layer_modules():
         if isinstance(layer, SlicedEmbedding):
             layer.load_state_dict(layers[name].state_dict())

@@ -18,7 +18,6 @@ from simulations.settings import CascadeSettings
 from slicing import SlicingError
 
 TRUNK = "nested,1=trunk"
-RECIPE = {"distill": 0.5, "own": 0.5, "lateral": 0.1}
 
 
 def entry(precision: list[float], recall: list[float], inclusion: float, spent: float | None) -> dict[str, Any]:
@@ -97,7 +96,14 @@ def test_csv_has_a_row_for_every_run_and_rate() -> None:
 
 def test_systems_equal_those_of_the_cascade_simulation(tmp_path: Path) -> None:
     base = CascadeSettings(
-        out=tmp_path / "nesting", model="mlp", width=0.03, rates=(0.5, 1.0), epochs=1, train_limit=200, **RECIPE
+        out=tmp_path / "nesting",
+        model="mlp",
+        width=0.03,
+        rates=(0.5, 1.0),
+        epochs=1,
+        train_limit=200,
+        distill=0.5,
+        own=0.5,
     )
     systems = ("separate", "dense-sampled", "nested", "mixed", TRUNK)
     simulate_nesting(NestingSettings(base, seeds=(1,), systems=systems), "slicerank simulate nesting")
@@ -131,8 +137,6 @@ def test_what_makes_each_system(tmp_path: Path) -> None:
         "dense-sampled": replace(base, connectivity=("dense",), scheme="sampled"),
         "dense-sandwich": replace(base, connectivity=("dense",), scheme="sandwich"),
         "nested": nested,
-        "nested-recipe": replace(nested, weights=(0.3, 1.0), **RECIPE),
-        "nested-even": replace(nested, weights=(1.0, 1.0), **RECIPE),
         "nested-wide": replace(nested, width=0.75),
         "mixed": replace(nested, connectivity=("mixed@1",)),
     }

@@ -65,11 +65,3 @@ def test_units_on_the_last_axis_cannot_be_flattened_with_other_positions():
     with pytest.raises(SlicingError, match="flatten: flattens 3 positions whose units lie on the last axis"):
         last.times(3, "flatten")
     assert Layout.fixed(4, 2, axis=-1).times(3, "flatten").widths == (12, 12)
-
-
-def test_units_beside_new_ones_are_those_of_branches_that_grow():
-    embedding, features, late = Layout.of((2, 4, 8)), Layout.fixed(3, 3), Layout.fixed(5, 3).since(1)
-    every = concatenated([embedding, features, late])  # in block order: 2 + 3; 2 + 5; 4
-    assert every.beside_new(1).tolist() == [True] * 2 + [False] * 3
-    assert every.beside_new(2).tolist() == [True] * 2 + [False] * 3 + [True] * 2 + [False] * 5
-    assert embedding.beside_new(2).tolist() == [True] * 4

@@ -174,26 +174,6 @@ def test_each_block_starts_from_the_fan_in_that_its_units_have():
     assert not torch.equal(before, nested.module_of("4").weight)
 
 
-def test_blocks_can_start_apart():
-    network = convert(mlp([100, 800, 800, 4]), [0.25, 1.0], "dense")
-    nested = type(network)(network.spec, network.rates, "nested")
-    plain = {}
-    for lateral in (1.0, 0.1, 0.0):
-        torch.manual_seed(0)
-        nested.reset_parameters(lateral)
-        for name in ("0", "2", "4"):
-            weight = nested.module_of(name).weight.detach()
-            scale = torch.ones_like(weight)
-            if name == "2":
-                scale[200:, :200] = lateral
-            assert torch.allclose(weight, plain.setdefault(name, weight.clone()) * scale)
-    torch.manual_seed(0)
-    network.reset_parameters(0.1)
-    assert network.module_of("2").weight.std().item() == pytest.approx((2 / 800) ** 0.5, rel=0.03)
-    with pytest.raises(SlicingError, match=r"lateral must lie in \[0, 1\], got 1.5"):
-        nested.reset_parameters(1.5)
-
-
 @BOTH
 @pytest.mark.parametrize("head", [1.0, 0.5, 0.0])
 def test_the_head_alone_can_start_smaller(connectivity, head):

@@ -74,7 +74,7 @@ class TestFit:
             {"connectivity": "dense", "scheme": "sampled"},
             {"connectivity": "dense", "scheme": "sandwich"},
             {"connectivity": "mixed@1"},
-            {"own": 0.5, "lateral": 0.1},
+            {"own": 0.0},
             {"precision": "bf16"},
             {"transform": "standard"},
         ],
@@ -99,14 +99,6 @@ class TestFit:
         first, same, other = (fit(dataclasses.replace(still, seed=seed))[0].scores(VALID[0]) for seed in (0, 0, 1))
         assert np.array_equal(first, same)
         assert np.abs(first - other).max() > 0.1
-
-    @pytest.mark.parametrize("lateral", [0.0, 0.1])
-    def test_lateral_scales_what_wide_blocks_read_of_narrow_ones(self, lateral: float) -> None:
-        still = dataclasses.replace(SETTINGS, hidden=(256, 256), epochs=1, learning_rate=1e-12, lateral=lateral)
-        weight = fit(still)[0].network.module_of("dense_1").weight.detach()
-        assert isinstance(weight, torch.Tensor)
-        own, read = float(weight[128:, 128:].std()), float(weight[128:, :128].std())
-        assert read == pytest.approx(lateral * own, rel=0.1, abs=1e-6)
 
     def test_the_schemes_are_those_of_images_with_the_rankers_losses(self) -> None:
         made = {
@@ -189,7 +181,6 @@ class TestFit:
             ({"scheme": "sampled", "distill": 0.5}, "distill is a setting of joint training, got distill=0.5 with"),
             ({"scheme": "sandwich", "weights": (1, 1, 1)}, "leave it at None, or set scheme='joint'"),
             ({"connectivity": "dense", "own": 0.5}, "own=0.5 needs scores that are sums over blocks"),
-            ({"lateral": 2.0}, r"lateral must lie in \[0, 1\]"),
             ({"survival": 1.0}, "needs keep"),
             ({"keep": (1, 1, 1)}, "has a meaning with survival above 0"),
             ({"categorical": ()}, "'shop' must hold numbers"),

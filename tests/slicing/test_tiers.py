@@ -110,7 +110,6 @@ def test_two_first_layers_start_as_one() -> None:
         ("shop", "user"),
         query="auto",
         hidden=(256, 16),
-        lateral=1.0,
         epochs=1,
         learning_rate=1e-12,
         batch_rows=60,
