@@ -1,6 +1,6 @@
 """Figures 2 and 6, Table 3: accuracy against FLOPs of sliced networks and of everything they are compared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +21,7 @@ from simulations.baselines import (
     prune,
     slimmable,
 )
-from simulations.elastic import ElasticSettings, Workbench, percent
+from simulations.elastic import SIXTEENTHS, ElasticSettings, Workbench, percent
 from simulations.report.figures import MISSING, large
 from simulations.report.schema import Report
 from slicing import Joint, Plain, Sampled
@@ -30,7 +30,7 @@ from slicing.models.resnet import ResidualNetwork
 from slicing.progress import Progress
 
 LOWER_BOUND = paper.LOWER_BOUND
-EIGHTHS = tuple(k / 8 for k in range(2, 9))  # the normalisation groups of a residual network allow no more
+EIGHTHS = tuple(k / 8 for k in range(2, 9))  # trained; the 8 normalisation groups of a residual network allow no more
 ABOVE = tuple(rate for rate in EIGHTHS if rate >= LOWER_BOUND)
 SEPARATE = (0.375, 0.625, 1.0)
 EXITS = 3
@@ -46,7 +46,22 @@ def simulate_tradeoff(settings: ElasticSettings, command: str, progress: Progres
     """
     bench = Workbench(settings, progress)
     systems = {**_chains(bench), **_residual(bench), **_exits(bench), **_skipping(bench), **_slimmed(bench)}
-    tables = [_table(bench, systems), *([_beside(bench, systems)] if bench.sizes.chain == "vgg13" else [])]
+    tables = [_table(bench, systems), _beside(bench, systems)]
+    by_rate = [name for name in systems if name.split()[-1] in ("sliced", "nested", "widths", "1.0")]
+    errors = {
+        "title": "Test error against slice rate (Figures 2 and 6)",
+        "text": f"{bench.scale_said()}; lower is better.",
+        "x": "slice rate",
+        "y": "test error",
+        "series": [
+            {
+                "name": name,
+                "x": [float(point.label) for point in systems[name]],
+                "y": [1 - point.accuracy for point in systems[name]],
+            }
+            for name in by_rate
+        ],
+    }
     curve = {
         "title": "Accuracy against FLOPs (Figures 2 and 6)",
         "text": f"{bench.scale_said()}; further left and higher is better.",
@@ -68,18 +83,18 @@ def simulate_tradeoff(settings: ElasticSettings, command: str, progress: Progres
         f"{percent(at['resnet nested', rate])}%, a separate one of that width {percent(at['resnet widths', rate])}%, "
         f"one trained whole and sliced afterwards {percent(at['resnet lb 1.0', rate])}%."
     )
-    return bench.write(command, headline, "tradeoff", tables=tables, curves=[curve])
+    return bench.write(command, headline, "tradeoff", tables=tables, curves=[curve, errors])
 
 
 def _chains(bench: Workbench) -> dict[str, list[Point]]:
     """The chain of convolutions (VGG-13 from scale small up): Figure 6 and Table 3."""
     name = bench.sizes.chain
-    return _by_width(bench, name, bench.chain)
+    return _by_width(bench, name, bench.chain, SIXTEENTHS)
 
 
 def _residual(bench: Workbench) -> dict[str, list[Point]]:
     """The residual network by width and by depth: Figure 2."""
-    found = _by_width(bench, "resnet", lambda: _plain_residual(bench, bench.sizes.depths[-1]))
+    found = _by_width(bench, "resnet", lambda: _plain_residual(bench, bench.sizes.depths[-1]), EIGHTHS)
     whole = found["resnet widths"][-1]
     by_depth = []
     for depth in bench.sizes.depths[:-1]:
@@ -91,8 +106,13 @@ def _residual(bench: Workbench) -> dict[str, list[Point]]:
     return {**found, "resnet depths": by_depth}
 
 
-def _by_width(bench: Workbench, name: str, build: Callable[[], nn.Module]) -> dict[str, list[Point]]:
-    """Sliced, nested, separate, and the whole one sliced afterwards, of one architecture."""
+def _by_width(
+    bench: Workbench, name: str, build: Callable[[], nn.Module], judged: Sequence[float]
+) -> dict[str, list[Point]]:
+    """Sliced, nested, separate, and the whole one sliced afterwards, of one architecture.
+
+    Dense networks are judged at the rates ``judged``, trained or not; a nested one has no others than its own.
+    """
     sliced = bench.sliced(build(), ABOVE)
     bench.fit(f"{name}-sliced", sliced, Sampled())
     nested = bench.sliced(build(), ABOVE, "nested")
@@ -104,10 +124,10 @@ def _by_width(bench: Workbench, name: str, build: Callable[[], nn.Module]) -> di
         (point,) = bench.points(alone)
         separate.append(Point(f"{rate:g}", point.flops, point.params, point.accuracy))
     return {
-        f"{name} sliced": bench.points(bench.resliced(sliced, EIGHTHS)),
+        f"{name} sliced": bench.points(bench.resliced(sliced, judged)),
         f"{name} nested": bench.points(nested),
         f"{name} widths": separate,
-        f"{name} lb 1.0": bench.points(bench.resliced(alone, EIGHTHS)),
+        f"{name} lb 1.0": bench.points(bench.resliced(alone, judged)),
     }
 
 
@@ -154,14 +174,15 @@ def _skipping(bench: Workbench) -> dict[str, list[Point]]:
 
         accuracy = bench.accuracy(predict)
         flops = always + float((torch.cat(opened).double() @ blocks.double()).mean())
-        found.append(Point(f"price {price:g}", flops, _held(network), accuracy))
+        share = torch.cat(opened).mean().item()
+        found.append(Point(f"price {price:g}, {share:.0%} of gates open", flops, _held(network), accuracy))
     return {"skipnet": found}
 
 
 def _slimmed(bench: Workbench) -> dict[str, list[Point]]:
     """Network Slimming of the chain: trained with the penalty, pruned, fine-tuned on the same budget again."""
     network = slimmable(bench.chain())
-    bench.fit("slimming", network, ScaleSparsity())
+    bench.fit("slimming", network, ScaleSparsity(bench.sizes.sparsity))
     image = torch.zeros(1, *bench.shape, device=bench.settings.device)
     found = []
     for share in PRUNED:
@@ -191,7 +212,8 @@ def _table(bench: Workbench, systems: dict[str, list[Point]]) -> dict[str, Any]:
     return {
         "title": "Every network at every point",
         "text": f"{bench.scale_said()}. Sliced and nested are one network each, trained from rate {LOWER_BOUND:g} up; "
-        "widths, depths, pruned and priced points are a network each; exits are one. Slimming trains twice.",
+        "widths, depths, pruned and priced points are a network each; exits are one. Slimming trains twice, "
+        f"with a penalty of {bench.sizes.sparsity:g} on scales.",
         "columns": ["system", "point", "FLOPs", "params", "accuracy (%)"],
         "rows": rows,
     }
@@ -199,13 +221,19 @@ def _table(bench: Workbench, systems: dict[str, list[Point]]) -> dict[str, Any]:
 
 def _beside(bench: Workbench, systems: dict[str, list[Point]]) -> dict[str, Any]:
     """Ours in the layout of Table 3."""
-    ours = {"VGG-13-1.0": "vgg13 lb 1.0", "VGG-13-0.375": "vgg13 sliced", "VGG-13-fixed": "vgg13 widths"}
-    rates = [rate for rate in paper.RATES if rate in EIGHTHS]
-    rows = []
+    chain = bench.sizes.chain
+    ours = {"VGG-13-1.0": f"{chain} lb 1.0", "VGG-13-0.375": f"{chain} sliced", "VGG-13-fixed": f"{chain} widths"}
+    rates = paper.RATES
+    whole = max(systems[f"{chain} sliced"], key=lambda point: point.flops).flops
+    spent = {float(point.label): f"{100 * point.flops / whole:.2f}" for point in systems[f"{chain} sliced"]}
+    rows = [
+        ["FLOPs (%)", *(spent[rate] for rate in rates)],
+        ["  paper", *(f"{share:g}" for share in paper.COMPUTATION)],
+    ]
     for name, system in ours.items():
         at = {float(point.label): percent(1 - point.accuracy) for point in systems[system]}
         rows.append([system, *(at.get(rate, MISSING) for rate in rates)])
-        rows.append([f"  paper: {name}", *(f"{paper.ERROR[name][paper.RATES.index(rate)]:g}" for rate in rates)])
+        rows.append([f"  paper: {name}", *(f"{error:g}" for error in paper.ERROR[name])])
     return {
         "title": "Test error (%) by slice rate (Table 3)",
         "text": f"Ours: {bench.scale_said()}. The paper: {paper.SETTING}; compare the rows' shapes, not the numbers.",

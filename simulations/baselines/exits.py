@@ -34,14 +34,23 @@ class ExitNetwork(nn.Module):
         Raises:
             SlicingError: for an exit that is not there.
         """
-        exits = len(self.heads)
-        wanted = exits - 1 if last is None else last
-        if not 0 <= wanted < exits:
-            raise SlicingError(f"exit must lie in 0 to {exits - 1}, got {wanted}")
+        wanted = self.exit(last)
         x = images
         for segment in self.segments[: wanted + 1]:
             x = segment(x)
         return self.heads[wanted](x)
+
+    def exit(self, last: int | None) -> int:
+        """The number of an exit; None is the last one.
+
+        Raises:
+            SlicingError: for an exit that is not there.
+        """
+        exits = len(self.heads)
+        wanted = exits - 1 if last is None else last
+        if not 0 <= wanted < exits:
+            raise SlicingError(f"exit must lie in 0 to {exits - 1}, got {wanted}")
+        return wanted
 
     def parameters_to(self, last: int) -> int:
         """Parameters that a pass to this exit alone reads."""

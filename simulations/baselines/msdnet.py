@@ -2,7 +2,8 @@
 
 Its two mechanisms: every layer keeps feature maps at several scales, so that an early classifier reads coarse ones
 already, and every layer reads those of all layers before it (dense connections), so that an early classifier does not
-spoil the features of later ones.
+spoil the features of later ones. As in its lazy evaluation, a pass to one exit computes no map that its classifier does
+not read: only the coarsest scale of the last layer, the two coarsest of the layer before, and so on.
 """
 
 from collections.abc import Sequence
@@ -50,14 +51,41 @@ class MultiScaleDense(ExitNetwork):
             raise SlicingError(f"growth must be whole normalisation groups, got {growth} in {groups}; try {groups}")
         added = [growth * 2**scale for scale in range(scales)]
         held = list(added)
+        self.scales, total = scales, exits * layers_per_exit
         self.segments, self.heads = nn.ModuleList(), nn.ModuleList()
         for k in range(exits):
             layers: list[nn.Module] = [] if k else [_First(in_channels, added, groups)]
-            for _ in range(layers_per_exit):
-                layers.append(_DenseLayer(held, added, groups))
-                held = [there + new for there, new in zip(held, added, strict=True)]
+            for layer in range(k * layers_per_exit, (k + 1) * layers_per_exit):
+                finest = self._finest(total - 1 - layer)
+                layers.append(_DenseLayer(held, added, groups, finest))
+                held = [
+                    there + new * (scale >= finest) for scale, (there, new) in enumerate(zip(held, added, strict=True))
+                ]
             self.segments.append(nn.Sequential(*layers))
             self.heads.append(_CoarsestHead(classifier(held[-1], classes, groups)))
+
+    def forward(self, images: Tensor, last: int | None = None) -> Tensor:
+        """As of any network with exits; maps that the exit does not read are not computed."""
+        wanted = self.exit(last)
+        x: Tensor | list[Tensor] = images
+        for layer, finest in self._layers_to(wanted):
+            x = layer(x, finest)
+        return self.heads[wanted](x)
+
+    def parameters_to(self, last: int) -> int:
+        """Parameters that a pass to this exit alone reads."""
+        parts = [part for layer, finest in self._layers_to(last) for part in layer.parts(finest)]
+        return sum(parameter.numel() for part in (*parts, self.heads[last]) for parameter in part.parameters())
+
+    def _layers_to(self, last: int) -> list[tuple["_First | _DenseLayer", int]]:
+        """The layers up to an exit, each with the finest scale that is needed of it."""
+        parts = [part for segment in self.segments[: last + 1] for part in segment.children()]
+        layers = [part for part in parts if isinstance(part, _First | _DenseLayer)]
+        return [(layer, self._finest(len(layers) - 1 - place)) for place, layer in enumerate(layers)]
+
+    def _finest(self, behind: int) -> int:
+        """The finest scale that a classifier needs of a layer with so many layers between."""
+        return max(0, self.scales - 1 - behind)
 
 
 class _First(nn.Module):
@@ -70,34 +98,50 @@ class _First(nn.Module):
             self.steps.append(_Convolution(into, out, 2 if scale else 1, groups))
             into = out
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, finest: int = 0) -> list[Tensor]:
+        """Every scale: the coarser ones come from the finer."""
         maps, x = [], images
         for step in self.steps:
             x = step(x)
             maps.append(x)
         return maps
 
+    def parts(self, finest: int) -> list[nn.Module]:
+        """What runs."""
+        return list(self.steps)
+
 
 class _DenseLayer(nn.Module):
-    """At each scale, new channels from its own maps and, strided, from the next finer scale's, beside the old ones."""
+    """At each scale, new channels from its own maps and, strided, from the next finer scale's, beside the old ones.
 
-    def __init__(self, held: Sequence[int], added: Sequence[int], groups: int) -> None:
+    Has the scales from ``finest`` on: those before it no classifier needs.
+    """
+
+    def __init__(self, held: Sequence[int], added: Sequence[int], groups: int, finest: int) -> None:
         super().__init__()
-        self.same, self.finer = nn.ModuleList(), nn.ModuleList()
-        for scale, (into, out) in enumerate(zip(held, added, strict=True)):
+        self.finest = finest
+        self.same, self.finer = nn.ModuleDict(), nn.ModuleDict()
+        for scale in range(finest, len(added)):
+            out = added[scale]
             own = out // 2 if scale else out
-            self.same.append(_Convolution(into, own, 1, _divisor(own, groups)))
+            self.same[str(scale)] = _Convolution(held[scale], own, 1, _divisor(own, groups))
             if scale:
-                self.finer.append(_Convolution(held[scale - 1], out - own, 2, _divisor(out - own, groups)))
+                self.finer[str(scale)] = _Convolution(held[scale - 1], out - own, 2, _divisor(out - own, groups))
 
-    def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        new = []
-        for scale, x in enumerate(maps):
-            parts = [x, self.same[scale](x)]
+    def forward(self, maps: list[Tensor], finest: int = 0) -> list[Tensor]:
+        """The maps, grown from the scale ``finest`` on; finer ones stay as they are, for nobody reads them."""
+        grown = list(maps)
+        for scale in range(max(finest, self.finest), len(maps)):
+            parts = [maps[scale], self.same[str(scale)](maps[scale])]
             if scale:
-                parts.append(self.finer[scale - 1](maps[scale - 1]))
-            new.append(torch.cat(parts, 1))
-        return new
+                parts.append(self.finer[str(scale)](maps[scale - 1]))
+            grown[scale] = torch.cat(parts, 1)
+        return grown
+
+    def parts(self, finest: int) -> list[nn.Module]:
+        """What runs."""
+        running = [str(scale) for scale in range(max(finest, self.finest), self.finest + len(self.same))]
+        return [kind[scale] for kind in (self.same, self.finer) for scale in running if scale in kind]
 
 
 class _CoarsestHead(nn.Module):

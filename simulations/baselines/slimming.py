@@ -130,7 +130,7 @@ def _narrow_dense(layer: nn.Linear, read: Tensor | None) -> nn.Linear:
 
 def _positions(channels: Tensor, each: int) -> Tensor:
     """Where these channels' values lie once flattened, ``each`` of them a channel."""
-    return (channels[:, None] * each + torch.arange(each)).reshape(-1)
+    return (channels[:, None] * each + torch.arange(each, device=channels.device)).reshape(-1)
 
 
 def _pair(size: Sequence[int]) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from simulations.tradeoff import simulate_tradeoff
 from slicing import Plain, Sampled, SlicingError
 from slicing.train_config import TrainConfig
 
-TINY = ImageScale("digits", "small-cnn", 0.25, (11, 20), 1, 60, 2, 30, 0.05)
+TINY = ImageScale("digits", "small-cnn", 0.25, (11, 20), 1, 60, 2, 30, 0.05, 1e-2)
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,17 @@ def test_tradeoff(tmp_path):
     assert cost["resnet sliced", "1"] == cost["resnet lb 1.0", "1"] == cost["resnet depths", "20 layers"] == whole
     assert cost["multi-classifiers", "exit 3"] == whole
     assert cost["network slimming", "50% pruned"] < cost["small-cnn widths", "1"]
-    assert cost["skipnet", "price 0.1"] <= 1.01 * whole  # what ran, and the gates
+    (skipping,) = [flops for (name, label), flops in cost.items() if name == "skipnet" and "price 0.1," in label]
+    assert skipping <= 1.01 * whole  # what ran, and the gates
+    table, beside = report["protocols"]["tradeoff"]["tables"]
+    assert len(table["rows"]) == len(cells)
+    flops, paper, *_ = beside["rows"]
+    assert [float(x) for x in flops[1:]] == pytest.approx([float(x) for x in paper[1:]], abs=0.8)
+    by_rate = {series["name"]: series for series in report["protocols"]["tradeoff"]["curves"][1]["series"]}
+    for name, series in by_rate.items():
+        right = [float(cell["accuracy"]) for cell in cells if cell["system"] == name]
+        assert series["y"] == pytest.approx([1 - accuracy for accuracy in right])
+    assert len(by_rate["small-cnn sliced"]["x"]) == 13
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])

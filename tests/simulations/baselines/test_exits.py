@@ -41,15 +41,32 @@ def test_a_pass_to_an_exit_gives_its_scores_and_computes_nothing_else(build):
     assert torch.equal(network(x), every[-1])
 
 
-@pytest.mark.parametrize("build", [residual, dense])
-def test_parameters_to_an_exit_are_those_its_segments_and_head_hold(build):
-    """For a residual network these are the ones its scores depend on; a dense layer's finest maps may serve later."""
+def scales() -> ExitNetwork:
+    torch.manual_seed(0)
+    return MultiScaleDense(4, scales=3, exits=3, layers_per_exit=2, growth=4, groups=4, in_channels=1)
+
+
+@pytest.mark.parametrize("build", [residual, dense, scales])
+def test_a_pass_to_an_exit_runs_what_its_scores_depend_on_and_no_more(build):
     network = build()
+    ran = set()
+    for part in network.modules():
+        if isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
+            part.register_forward_hook(lambda part, *_: ran.add(part))
     for k in range(3):
+        ran.clear()
         network.zero_grad(set_to_none=True)
         network(torch.randn(2, 1, 8, 8), k).sum().backward()
+        assert all(part.weight.grad is not None for part in ran)
         reached = sum(p.numel() for p in network.parameters() if p.grad is not None)
-        assert network.parameters_to(k) == reached if build is residual else network.parameters_to(k) >= reached
+        assert network.parameters_to(k) == reached
+
+
+@pytest.mark.parametrize("build", [residual, dense, scales])
+def test_training_every_exit_leaves_no_parameter_out(build):
+    network = build()
+    EveryExit().loss(network, torch.randn(2, 1, 8, 8), torch.tensor([0, 1]), torch.Generator()).backward()
+    assert all(p.grad is not None for p in network.parameters())
 
 
 def test_the_loss_is_the_mean_over_the_exits():
@@ -69,12 +86,12 @@ def test_a_residual_network_keeps_its_last_classifier_and_every_block():
 
 
 def test_a_dense_layer_reads_every_layer_before_it():
-    """By arithmetic: growth g a layer on the finest scale, 2g on the next; a layer adds to what it read."""
+    """By arithmetic: growth g a layer on the finest scale, 2g on the next; the last has the coarsest alone."""
     network = MultiScaleDense(4, scales=2, exits=2, layers_per_exit=2, growth=8, groups=4)
     maps = network.segments[0](torch.zeros(1, 3, 16, 16))
     assert [tuple(x.shape[1:]) for x in maps] == [(3 * 8, 16, 16), (3 * 16, 8, 8)]
     maps = network.segments[1](maps)
-    assert [tuple(x.shape[1:]) for x in maps] == [(5 * 8, 16, 16), (5 * 16, 8, 8)]
+    assert [tuple(x.shape[1:]) for x in maps] == [(4 * 8, 16, 16), (5 * 16, 8, 8)]
 
 
 @pytest.mark.parametrize("last", [-1, 3])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from simulations.baselines import ScaleSparsity, prune, slimmable
+from simulations.baselines.slimming import _positions
 from slicing import SlicingError
 from slicing.models import resnet, small_cnn
 
@@ -49,6 +50,12 @@ def test_pruned_channels_are_the_smallest_and_what_is_left_computes_the_same(sha
                 layer.bias[gone] = 0
         assert len(left) == int(sum((scales(silenced) > 0).long()))
         assert torch.allclose(narrow(x), silenced(x), atol=1e-10)
+
+
+def test_positions_lie_where_the_channels_do() -> None:
+    """No GPU is needed to see that nothing is made on another device: the meta device refuses a mix as well."""
+    assert _positions(torch.tensor([0, 2]), 3).tolist() == [0, 1, 2, 6, 7, 8]
+    assert _positions(torch.ones(2, dtype=torch.long, device="meta"), 3).device.type == "meta"
 
 
 def test_a_dense_layer_behind_several_positions_reads_each_of_a_channels():
