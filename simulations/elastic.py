@@ -171,6 +171,7 @@ class Workbench:
         network: nn.Module,
         scheme: Scheme | Phased,
         *,
+        epochs: int | None = None,
         on_epoch: Callable[[int, nn.Module], None] | None = None,
     ) -> TrainResult:
         """Train in place; the network ends with the weights of the epoch that validates best.
@@ -179,9 +180,13 @@ class Workbench:
             name: of its checkpoint and its history.
             network: freshly initialised.
             scheme: what a step does.
+            epochs: of this network; None is the scale's.
             on_epoch: called with each epoch, counted from 0, and the network after it.
         """
-        result = self._trainer.fit(name, network, scheme, on_epoch)
+        trainer = self._trainer
+        if epochs is not None:
+            trainer = replace(trainer, config=replace(self.config, epochs=epochs))
+        result = trainer.fit(name, network, scheme, on_epoch)
         rates = network.rates if isinstance(network, SlicedNetwork) else (1.0,)
         self.histories.append(training_history(name, result, rates))
         return result

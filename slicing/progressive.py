@@ -96,8 +96,9 @@ class ProgressiveStatic:
     """Rate by rate from the lower bound up, what the narrower ones hold staying as it is (progressive static
     scheduling).
 
-    The paper goes on to the next rate once a subnet has converged; here each has the same number of epochs and the
-    whole learning-rate curve, so K rates take K times the epochs of one network, as the paper says too.
+    The paper goes on to the next rate once a subnet has converged; here each has an equal share of the run's epochs and
+    the whole learning-rate curve of its share. So that each of K rates is trained as long as one network would be, as
+    in the paper, the run needs K times its epochs.
 
     Args:
         criterion: the loss against the labels.

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,11 +73,13 @@ def test_lower_bound(tmp_path):
     assert resumed["protocols"] == report["protocols"]
 
 
-def test_schedules(tmp_path, monkeypatch):
-    monkeypatch.setitem(elastic.SCALES, "smoke", replace(TINY, epochs=6))
+def test_schedules(tmp_path):
     report = simulate_schedules(ElasticSettings(tmp_path), "slicerank simulate schedules")
     schemes = [row[0] for row in report["protocols"]["schedules"]["tables"][0]["rows"]]
     assert schemes == [*SCHEMES, "nested-joint", "separate networks"]
+    epochs = {history["name"]: len(history["history"]) for history in report["training"]}
+    assert epochs.pop("progressive-static") == 6 * 2  # each of its six rates as long as any other network
+    assert set(epochs.values()) == {2}
     assert (tmp_path / "schedules.csv").exists()
 
 
