@@ -75,11 +75,10 @@ class IncrementalScorer:
                 computed once per query. Without, or in a network that has none, every input has a row per candidate.
 
         Raises:
-            SlicingError: when the number of inputs, of candidates or of queries does not match.
+            SlicingError: when the number of inputs, of candidates or of queries does not match, or one is no tensor.
         """
         expected = self.network.spec.inputs
-        if len(inputs) != len(expected):
-            raise SlicingError(f"the network takes {len(expected)} inputs {list(expected)}, got {len(inputs)}")
+        self.network.inputs.check(inputs)
         given = {name: x for name, x in zip(expected, inputs, strict=True) if x is not None}
         by_query = () if queries is None else self.network.spec.query_inputs
         rows = [len(x) for name, x in given.items() if name not in by_query]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from slicing.errors import SlicingError
 from slicing.layout import Layout
@@ -99,6 +100,20 @@ class Inputs:
                 found[name] = Layout.of((size,) * count, axis=-1).since(self.first[name])
         return found
 
+    def check(self, given: Sequence[Tensor | None]) -> None:
+        """Refuse another number of inputs, and what is no tensor."""
+        if len(given) != len(self.names):
+            raise SlicingError(f"the network takes {len(self.names)} inputs {list(self.names)}, got {len(given)}")
+        for name, x in zip(self.names, given, strict=True):
+            if isinstance(x, PackedSequence):
+                raise SlicingError(
+                    f"a network takes sequences padded to one length, (N, T, ...), got a PackedSequence as {name!r}; "
+                    "pad it with pad_packed_sequence(x, batch_first=True) and leave out the scores behind each end, "
+                    "or give it to a recurrent layer, which takes it as it is"
+                )
+            if x is not None and not isinstance(x, Tensor):
+                raise SlicingError(f"input {name!r} must be a tensor, got a {type(x).__name__}; convert it")
+
     def entering(
         self, given: Sequence[Tensor | None], start: int, to: int, queries: Queries | None, like: Callable[[], Tensor]
     ) -> dict[str, Tensor]:
@@ -111,10 +126,9 @@ class Inputs:
             like: gives a tensor of the type that features without units shall have; called where there are some.
 
         Raises:
-            SlicingError: when their number is wrong, or one that is read is missing.
+            SlicingError: when their number is wrong, one is no tensor, or one that is read is missing.
         """
-        if len(given) != len(self.names):
-            raise SlicingError(f"the network takes {len(self.names)} inputs {list(self.names)}, got {len(given)}")
+        self.check(given)
         values = {}
         for name, x in zip(self.names, given, strict=True):
             first = self.first[name]

@@ -8,6 +8,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from slicing import IncrementalScorer, Session, SlicedNetwork, SlicingError, convert, cost, extract, flops
@@ -372,3 +373,27 @@ def test_what_runs_once_per_query_does_so_over_chunks_and_after_survivors_are_ch
     assert session.flops == pytest.approx(costs.flops_shared(2, start, 1 / 4))
     kept = torch.arange(60) % 5 != 0
     torch.testing.assert_close(scores, network(*(x[kept] for x in inputs)))
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent, self.head = nn.GRU(3, 8, batch_first=True), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.recurrent(x)[0])
+
+
+def test_packed_sequences_are_refused_by_a_network_and_padding_as_told_gives_the_same_scores() -> None:
+    torch.manual_seed(0)
+    network = convert(Tagger(), [0.5, 1.0], "dense").double().eval()
+    parts = [torch.randn(length, 3).double() for length in (4, 2)]
+    packed = pack_sequence(parts)
+    for enter in (network, IncrementalScorer(network).start):
+        with pytest.raises(SlicingError, match="got a PackedSequence as 'x'; pad it with pad_packed_sequence"):
+            enter(packed)
+        with pytest.raises(SlicingError, match="'x' must be a tensor, got a list"):
+            enter([1.0])
+    padded, _ = pad_packed_sequence(packed, batch_first=True)
+    for row, part in enumerate(parts):
+        assert torch.allclose(network(padded, rate=0.5)[row, : len(part)], network(part[None], rate=0.5)[0])
