@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -28,7 +29,8 @@ def serve_live(
     """Submit each request when its time has come, and wait for the answers.
 
     A request counts as arrived when the trace says so: when it is submitted late, because the machine is busy, that
-    is part of its latency.
+    is part of its latency. So is the delivery: a request is answered when its future's callback is called, which for
+    the last of a large batch is long after the first.
 
     Args:
         arrived: rising times of arrival, in seconds.
@@ -40,16 +42,24 @@ def serve_live(
     """
     frames = [pl.DataFrame({"docid": row}) for row in images]
     futures: list[Future[Answer]] = []
+    delivered = np.full(len(frames), np.nan)
     clock = SystemClock()
+
+    def stamp(number: int, _: Future[Answer]) -> None:
+        delivered[number] = clock.now()
+
     with Batcher(scorer, policy, latency, {"docid": pl.Int64}, clock=clock) as batcher:
         start = clock.now() + LEAD
-        for due, frame in zip(arrived.tolist(), frames, strict=True):
+        for number, (due, frame) in enumerate(zip(arrived.tolist(), frames, strict=True)):
             wait = start + due - clock.now()
             if wait > 0:
                 time.sleep(wait)
-            futures.append(batcher.submit(frame))
+            future = batcher.submit(frame)
+            future.add_done_callback(partial(stamp, number))
+            futures.append(future)
             task.advance(1)
-    return _served(arrived, [_answer(future) for future in futures], labels[images], start)
+    # only now, with the batcher's thread ended, has every callback been called: a result is there a little earlier
+    return _served(arrived, [_answer(future) for future in futures], delivered - start, labels[images], start)
 
 
 def _answer(future: Future[Answer]) -> Answer | None:
@@ -60,7 +70,11 @@ def _answer(future: Future[Answer]) -> Answer | None:
 
 
 def _served(
-    arrived: NDArray[np.float64], answers: Sequence[Answer | None], labels: NDArray[np.int64], start: float
+    arrived: NDArray[np.float64],
+    answers: Sequence[Answer | None],
+    delivered: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    start: float,
 ) -> Served:
     nan = float("nan")
     rows = [
@@ -76,4 +90,5 @@ def _served(
     ]
     columns = [np.asarray(column, dtype=float) for column in zip(*rows, strict=True)] if rows else [np.empty(0)] * 4
     begun, finished, stage, right = columns
-    return Served(arrived, begun, finished, stage.astype(np.int64), right)
+    delivered = np.where(stage == SHED, nan, delivered)
+    return Served(arrived, begun, finished, delivered, stage.astype(np.int64), right)

@@ -38,8 +38,8 @@ class Outcome:
 
     @property
     def latencies(self) -> NDArray[np.float64]:
-        """Seconds from arrival to answer; infinite for a request that was shed."""
-        return np.where(self.answered, self.served.finished - self.served.arrived, np.inf)
+        """Seconds from arrival to delivery of the answer; infinite for a request that was shed."""
+        return np.where(self.answered, self.served.delivered - self.served.arrived, np.inf)
 
     @property
     def within(self) -> NDArray[np.bool_]:
@@ -47,7 +47,7 @@ class Outcome:
         return self.latencies <= self.latency + 1e-9
 
     def batches(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """When each batch was begun and when it was answered, rising."""
+        """When each batch's scoring was begun and when it was done, rising."""
         begun, first = np.unique(self.served.begun[self.answered], return_index=True)
         return begun, self.served.finished[self.answered][first]
 
@@ -61,7 +61,7 @@ def summary(outcome: Outcome, at_peak: NDArray[np.bool_]) -> dict[str, Any]:
 
     `at_peak` marks the requests that came at the trace's peak load. Right answers count image by image; one that came
     late or never is not right in time. `utilisation` is the share of time in which a batch was being scored, from the
-    trace's start to its end or the last answer.
+    trace's start to its end or that of the last batch.
     """
     served, answered, within = outcome.served, outcome.answered, outcome.within
     latencies = outcome.latencies[answered]

@@ -79,8 +79,17 @@ def _check(settings: DegradationSettings) -> None:
 
 
 def _identity(settings: DegradationSettings, data: ImageData) -> dict[str, str]:
+    kept = list(Served.__dataclass_fields__)  # parts of an older program may lack what is counted now
     what = json.dumps(
-        [asdict(settings.scale), settings.limit, settings.peak_load, settings.headroom, settings.seed, settings.device]
+        [
+            asdict(settings.scale),
+            settings.limit,
+            settings.peak_load,
+            settings.headroom,
+            settings.seed,
+            settings.device,
+            kept,
+        ]
     )
     return {
         "settings": hashlib.blake2b(what.encode(), digest_size=16).hexdigest(),

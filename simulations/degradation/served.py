@@ -16,7 +16,8 @@ class Served:
 
     Attributes:
         arrived: when it came.
-        begun, finished: when its batch was begun and answered; NaN for a request that was shed.
+        begun, finished: when the scoring of its batch was begun and done; NaN for a request that was shed.
+        delivered: when its answer was handed over, a little after `finished` where the clock is a real one; NaN too.
         stage: that scored it; `SHED` for one that was shed.
         right: share of its images classified correctly; 0 for one that was shed.
     """
@@ -24,6 +25,7 @@ class Served:
     arrived: NDArray[np.float64]
     begun: NDArray[np.float64]
     finished: NDArray[np.float64]
+    delivered: NDArray[np.float64]
     stage: NDArray[np.int64]
     right: NDArray[np.float64]
 

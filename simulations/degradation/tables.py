@@ -51,7 +51,7 @@ def in_time_table(summaries: Summaries, latency: float) -> dict[str, Any]:
     return {
         "title": "Answered in time",
         "text": f"{figures.whole(requests)} requests, T = {figures.seconds(latency)}; at peak: of the requests that "
-        "came at the greatest load; the percentiles are of the answers' latency, from arrival.",
+        "came at the greatest load; the percentiles are of the answers' latency, from arrival to delivery.",
         "columns": ["policy", "within T", "at peak", "late", "shed", "p50", "p99", "max"],
         "rows": rows,
     }

@@ -33,7 +33,7 @@ def serve_virtually(
     latency: float,
     right: NDArray[np.float64],
 ) -> Served:
-    """Serve requests by the rules of `cascade.Batcher`, one batch at a time.
+    """Serve requests by the rules of `cascade.Batcher`, one batch at a time; to deliver an answer takes no time.
 
     Args:
         arrived: rising times of arrival, in seconds.
@@ -61,4 +61,4 @@ def serve_virtually(
             free = scoring.time
         first = last
     chosen = right[stages, np.arange(count)] if count else np.empty(0)
-    return Served(arrived, begun, finished, stages, np.where(stages == SHED, 0.0, chosen))
+    return Served(arrived, begun, finished, finished, stages, np.where(stages == SHED, 0.0, chosen))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from cascade import Always, CallableScorer, CascadeError, DropExcess, LatencyTable, StageInfo
+from cascade.ticks import SystemClock
 from simulations.degradation import SCALES, DegradationSettings, simulate_degradation
 from simulations.degradation.live import serve_live
 from simulations.degradation.served import SHED
@@ -122,11 +124,30 @@ def test_serving_for_real_gives_every_request_its_own_answer() -> None:
     assert (served.finished >= served.begun).all()
 
 
+def test_to_deliver_an_answer_takes_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that goes on by a second whenever it is looked at, which a delivery does once."""
+
+    class Hurried(SystemClock):
+        looked = count()
+
+        def now(self) -> float:
+            return float(next(self.looked))
+
+    monkeypatch.setattr("simulations.degradation.live.SystemClock", Hurried)
+    scorer = CallableScorer([by_docid], [StageInfo(None, 0, 0.0)])
+    images = np.arange(40).reshape(20, 2)
+    with open_task(None, "", 20) as task:
+        served = serve_live(np.zeros(20), images, np.zeros(40, np.int64), scorer, Always(0), 1000.0, task)
+    assert (served.delivered > served.finished).all()
+    assert (np.diff(served.delivered) >= 1).all()
+    assert len(np.unique(served.finished)) == 1
+
+
 def test_what_the_policy_drops_for_real_is_marked_as_shed() -> None:
     scorer = CallableScorer([by_docid], [StageInfo(None, 0, 0.0)])
     never = DropExcess(LatencyTable((1,), {(-1, 0): [100.0]}), 0)
     with open_task(None, "", 3) as task:
         served = serve_live(np.zeros(3), np.zeros((3, 1), np.int64), np.zeros(1, np.int64), scorer, never, 0.01, task)
     assert (served.stage == SHED).all()
-    assert np.isnan(served.finished).all()
+    assert np.isnan([served.finished, served.delivered]).all()
     assert (served.right == 0).all()
