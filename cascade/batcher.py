@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cascade.checks import checked_values
 from cascade.errors import CascadeError
-from cascade.policies import Policy, score_in_time
+from cascade.policies import Policy, admitted, score_in_time
 from cascade.scorer import Scorer
 from cascade.ticks import Clock, SystemClock, Ticks
 
@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class OverloadError(CascadeError):
-    """A request that the policy shed: it was not scored."""
+    """A request that the policy shed: not one of its candidates was scored."""
 
 
 class ClosedError(CascadeError):
@@ -41,7 +41,8 @@ class ClosedError(CascadeError):
 class Answer:
     """What a request's future holds.
 
-    values: (n,) or (n, classes), the scores of the request's candidates in their order. stage: that scored them.
+    values: (n,) or (n, classes), the scores of the request's first n candidates in their order: of all, unless the
+    policy dropped some, and of one at least. stage: that scored them.
     submitted, begun, finished: seconds on the batcher's clock; begun and finished are those of the whole batch.
     """
 
@@ -64,8 +65,8 @@ class Batcher:
 
     Every half limit the requests waiting become a batch. A batch that is still being scored then delays the next,
     which begins as soon as the thread is free and has the time up to the following tick: the policy sees the time
-    that is really left. Nothing is shed unless the policy sheds. Use it as a context manager, or call :meth:`close`;
-    one that is still open when the interpreter exits is closed then, and so answers what it accepted.
+    that is really left. Nothing is dropped unless the policy drops it. Use it as a context manager, or call
+    :meth:`close`; one that is still open when the interpreter exits is closed then, and so answers what it accepted.
 
     Callbacks of the futures run in the thread that scores: keep them quick, a slow one delays every request behind it.
     One that raises, or a future that somebody else resolved, touches no other request: what it raised is logged.
@@ -111,7 +112,8 @@ class Batcher:
         """Accept a request, from any thread.
 
         Args:
-            candidates: one row or more in the batcher's schema; answered together or not at all.
+            candidates: one row or more in the batcher's schema, the most important first: where the policy drops some
+                it is the last ones.
 
         Returns:
             A future of the `Answer`; of the scorer's error, where it failed on the batch; of a `CascadeError` where a
@@ -186,22 +188,25 @@ class Batcher:
         begun = self._clock.now()
         until = self.ticks.after(begun)
         sizes = [request.candidates.height for request in live]
-        count = admitted(sizes, self.policy.admit(sum(sizes), until - begun))
-        for k in range(count, len(live)):
-            outcomes[k] = OverloadError(
-                f"{sum(sizes)} candidates came for one batch, more than the policy answers in time "
-                f"({sum(sizes[:count])}), and this request was shed; send it again later"
-            )
-        if not count:
+        admits = admitted(self.policy, sizes, until - begun)
+        kept = [k for k, admit in enumerate(admits) if admit]
+        came, scored = sum(sizes), sum(admits)
+        for k, admit in enumerate(admits):
+            if not admit:
+                outcomes[k] = OverloadError(
+                    f"{came} candidates came for one batch, more than the policy answers in time ({scored}), and this "
+                    f"request was shed; send it again later"
+                )
+        if not kept:
             return
-        bounds = [0, *accumulate(sizes[:count])]
-        session = self.scorer.start(pl.concat([request.candidates for request in live[:count]]))
+        bounds = [0, *accumulate(admits[k] for k in kept)]
+        session = self.scorer.start(pl.concat([live[k].candidates.head(admits[k]) for k in kept]))
         result, stage = score_in_time(
             self.policy, bounds[-1], session.score, now=self._clock.now, begun=begun, until=until
         )
         values = checked_values(result, stage, bounds[-1])
         finished = self._clock.now()
-        for k, (low, high) in enumerate(pairwise(bounds)):
+        for k, (low, high) in zip(kept, pairwise(bounds), strict=True):
             own = values[low:high]
             if np.isfinite(own).all():
                 outcomes[k] = Answer(own, stage, live[k].submitted, begun, finished)
@@ -228,8 +233,3 @@ def _resolve(future: Future[Answer], outcome: Answer | BaseException | None) -> 
             future.set_exception(outcome)
     except BaseException:
         _LOG.exception("a request's future or a callback of it failed; the other requests are answered all the same")
-
-
-def admitted(sizes: Sequence[int], candidates: int) -> int:
-    """How many requests of these sizes, first come first served and each whole, hold at most so many candidates."""
-    return sum(1 for total in accumulate(sizes) if total <= candidates)

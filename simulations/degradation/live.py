@@ -59,7 +59,41 @@ def serve_live(
             futures.append(future)
             task.advance(1)
     # only now, with the batcher's thread ended, has every callback been called: a result is there a little earlier
-    return _served(arrived, [_answer(future) for future in futures], delivered - start, labels[images], start)
+    return served_live(arrived, futures, delivered - start, labels[images], start)
+
+
+def served_live(
+    arrived: NDArray[np.float64],
+    futures: Sequence[Future[Answer]],
+    delivered: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    start: float = 0.0,
+) -> Served:
+    """What became of requests, from their futures, which are done.
+
+    Args:
+        arrived, delivered: of each request, in seconds from the trace's start.
+        futures: of the answers.
+        labels: (requests, candidates) the classes of the images asked for.
+        start: of the trace, on the batcher's clock.
+    """
+    nan = float("nan")
+    rows = [
+        (nan, nan, nan, SHED, 0.0, 0.0)
+        if answer is None
+        else (
+            answer.begun - start,
+            answer.finished - start,
+            own,
+            answer.stage,
+            len(answer.values) / len(label),
+            (answer.values.argmax(1) == label[: len(answer.values)]).sum() / len(label),
+        )
+        for answer, own, label in zip(map(_answer, futures), delivered, labels, strict=True)
+    ]
+    columns = [np.asarray(column, dtype=float) for column in zip(*rows, strict=True)] if rows else [np.empty(0)] * 6
+    begun, finished, handed, stage, scored, right = columns
+    return Served(arrived, begun, finished, handed, stage.astype(np.int64), scored, right)
 
 
 def _answer(future: Future[Answer]) -> Answer | None:
@@ -67,28 +101,3 @@ def _answer(future: Future[Answer]) -> Answer | None:
         return future.result()
     except OverloadError:
         return None
-
-
-def _served(
-    arrived: NDArray[np.float64],
-    answers: Sequence[Answer | None],
-    delivered: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    start: float,
-) -> Served:
-    nan = float("nan")
-    rows = [
-        (nan, nan, SHED, 0.0)
-        if answer is None
-        else (
-            answer.begun - start,
-            answer.finished - start,
-            answer.stage,
-            float((answer.values.argmax(1) == label).mean()),
-        )
-        for answer, label in zip(answers, labels, strict=True)
-    ]
-    columns = [np.asarray(column, dtype=float) for column in zip(*rows, strict=True)] if rows else [np.empty(0)] * 4
-    begun, finished, stage, right = columns
-    delivered = np.where(stage == SHED, nan, delivered)
-    return Served(arrived, begun, finished, delivered, stage.astype(np.int64), right)

@@ -138,8 +138,7 @@ def _virtual(
     outcomes = []
     with open_task(progress, "virtual time", len(every), "policies") as task:
         for each in every:
-            right = np.stack([own[images].mean(1) for own in each.right])
-            served = serve_virtually(arrived, scale.candidates, each.policy, each.table, limit, right)
+            served = serve_virtually(arrived, images, each.policy, each.table, limit, each.right)
             outcomes.append(Outcome(each.name, served, each.rates, scale.virtual_seconds, limit))
             task.advance(1)
     return outcomes

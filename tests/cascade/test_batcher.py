@@ -146,27 +146,45 @@ def test_a_burst_from_many_threads_is_answered_once_each_with_its_own_scores() -
     assert sorted(seen) == list(range(1000))
 
 
-@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), min_size=1, max_size=12), st.integers(0, 30))
-@settings(max_examples=30, deadline=None)
-def test_every_request_is_answered_or_shed_exactly_once(requests: list[list[int]], capacity: int) -> None:
-    class Some(Always):
-        def admit(self, n: int, left: float) -> int:
-            return min(n, capacity)
+class Some(Always):
+    """Admits so many candidates of each request, as far as it has them."""
 
+    def __init__(self, *admits: int) -> None:
+        super().__init__(0)
+        self.admits = admits
+
+    def admit(self, sizes: Sequence[int], left: float) -> Sequence[int]:
+        return [min(size, admit) for size, admit in zip(sizes, self.admits, strict=True)]
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.integers(0, 4)), min_size=1))
+@settings(max_examples=30, deadline=None)
+def test_every_request_is_answered_as_far_as_admitted_and_otherwise_shed(requests: list[tuple[list[int], int]]) -> None:
     clock = ManualClock()
-    with Batcher(scorer(), Some(0), 2.0, SCHEMA, clock=clock) as batcher:
+    with Batcher(scorer(), Some(*(admit for _, admit in requests)), 2.0, SCHEMA, clock=clock) as batcher:
         clock.move_to(0.5)
-        futures = [batcher.submit(frame(*ids)) for ids in requests]
+        futures = [batcher.submit(frame(*ids)) for ids, _ in requests]
         clock.move_to(1.0)
-    expected, room = [], capacity
-    for ids in requests:  # first come, first served, each whole; once one is shed so are all behind it
-        room = room - len(ids) if len(ids) <= room else -1
-        expected.append(ids if room >= 0 else OverloadError)
-    for future, wanted in zip(futures, expected, strict=True):
-        if wanted is OverloadError:
-            assert isinstance(future.exception(PATIENCE), OverloadError)
+    for future, (ids, admit) in zip(futures, requests, strict=True):
+        if admit:
+            assert future.result(PATIENCE).values.tolist() == ids[:admit]
         else:
-            assert future.result(PATIENCE).values.tolist() == wanted
+            assert isinstance(future.exception(PATIENCE), OverloadError)
+
+
+def test_what_a_policy_can_not_admit_is_an_error_of_its_batch() -> None:
+    class Wrong(Always):
+        def admit(self, sizes: Sequence[int], left: float) -> Sequence[int]:
+            return {1: [2], 2: [-1], 3: [1, 1]}[sizes[0]]
+
+    with Batcher(scorer(), Wrong(0), 0.01, SCHEMA) as batcher:
+        for ids, said in (
+            ((1,), "0 to 1 of 1 candidates, got 2"),
+            ((1, 2), "got -1"),
+            ((1, 2, 3), "each of 1 requests"),
+        ):
+            with pytest.raises(CascadeError, match=said):
+                batcher.submit(frame(*ids)).result(PATIENCE)
 
 
 def test_an_error_reaches_exactly_its_batch_and_the_batcher_lives_on() -> None:
@@ -325,15 +343,11 @@ def test_a_future_resolved_by_somebody_else_harms_no_other_request() -> None:
 
 
 def test_what_was_shed_is_told_so_even_if_the_scorer_fails_on_the_rest() -> None:
-    class Two(Always):
-        def admit(self, n: int, left: float) -> int:
-            return 2
-
     def score(candidates: pl.DataFrame) -> np.ndarray:
         raise ZeroDivisionError
 
     clock = ManualClock()
-    batcher = Batcher(scorer(score), Two(0), 2.0, SCHEMA, clock=clock)
+    batcher = Batcher(scorer(score), Some(1, 1, 0, 0), 2.0, SCHEMA, clock=clock)
     clock.move_to(0.5)
     futures = [batcher.submit(frame(k)) for k in range(4)]
     batcher.close()

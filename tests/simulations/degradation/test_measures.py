@@ -16,6 +16,7 @@ SERVED = Served(
     finished=np.array([2.0, 2.0, NAN, 7.0, 7.5]),
     delivered=np.array([2.0, 2.25, NAN, 7.0, 7.5]),
     stage=np.array([0, 0, -1, 1, 1]),
+    scored=np.array([1.0, 1.0, 0.0, 1.0, 0.75]),
     right=np.array([1.0, 0.5, 0.0, 1.0, 0.5]),
 )
 OUTCOME = Outcome("one", SERVED, (0.25, 1.0), 8.0, 2.0)
@@ -29,7 +30,8 @@ def test_summary_counted_by_hand() -> None:
     assert found["within_at_peak"] == 1  # the last one alone came in the second half
     assert found["latency"]["max"] == 3.5
     assert found["latency"]["p50"] == np.median([2.0, 2.125, 3.5, 1.5])
-    assert found["right"] == (1 + 0.5 + 1 + 0.5) / 4
+    assert found["candidates_scored"] == 3.75 / 5
+    assert found["right"] == (1 + 0.5 + 1 + 0.5) / 3.75  # of what was scored
     assert found["right_within"] == (1 + 0.5) / 5
     assert found["rate"] == (0.25 + 0.25 + 1 + 1) / 4
     assert found["utilisation"] == (1 + 3 + 0.5) / 8
@@ -46,7 +48,8 @@ def test_over_time_adds_up_to_the_summary() -> None:
     first = frame.row(0, named=True)
     assert (first["requests"], first["within"], first["right"], first["right_within"]) == (2, 0.5, 0.75, 0.5)
     last = frame.row(int(6 / 8 * BINS), named=True)
-    assert (last["requests"], last["within"], last["right"], last["rate"]) == (1, 1.0, 0.5, 1.0)
+    assert (last["requests"], last["within"], last["right"], last["rate"]) == (1, 1.0, 0.5 / 0.75, 1.0)
+    assert last["candidates_scored"] == 0.75
     shed = frame.row(int(2.5 / 8 * BINS), named=True)
     assert (shed["shed"], shed["within"], shed["right"], shed["right_within"]) == (1, 0.0, None, 0.0)
 
@@ -57,7 +60,7 @@ def test_answered_by_counts_the_shed_as_never() -> None:
 
 def test_a_service_that_answers_nothing() -> None:
     nan = np.array([NAN])
-    nothing = Served(np.array([1.0]), nan, nan, nan, np.array([-1]), np.array([0.0]))
+    nothing = Served(np.array([1.0]), nan, nan, nan, np.array([-1]), np.array([0.0]), np.array([0.0]))
     found = summary(Outcome("none", nothing, (1.0,), 8.0, 2.0), np.array([True]))
     assert (found["within"], found["right"], found["right_within"], found["rate"]) == (0.0, None, 0.0, None)
     assert (found["latency"]["max"], found["utilisation"], found["batches_within_half"]) == (None, 0.0, None)
