@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from simulations.degradation.arrivals import Profile
+from simulations.degradation.loads import Load
 from simulations.degradation.measures import Outcome, answered_by
 from simulations.report import figures
 
@@ -32,7 +33,7 @@ CURVES = (
 )
 
 
-def in_time_table(summaries: Summaries, latency: float) -> dict[str, Any]:
+def in_time_table(summaries: Summaries, latency: float, load: Load) -> dict[str, Any]:
     """Who was answered, and when."""
     rows, requests = [], 0
     for name, found in summaries.items():
@@ -50,8 +51,9 @@ def in_time_table(summaries: Summaries, latency: float) -> dict[str, Any]:
         )
     return {
         "title": "Answered in time",
-        "text": f"{figures.whole(requests)} requests, T = {figures.seconds(latency)}; at peak: of the requests that "
-        "came at the greatest load; the percentiles are of the answers' latency, from arrival to delivery.",
+        "text": f"{figures.whole(requests)} requests, {_per_second(load.peak)} at the peak; the trace {load.text}. "
+        f"T = {figures.seconds(latency)}; at peak: of the requests that came at the greatest load; the percentiles are "
+        "of the answers' latency, from arrival to delivery.",
         "columns": ["policy", "within T", "at peak", "late", "shed", "p50", "p99", "max"],
         "rows": rows,
     }
@@ -185,6 +187,10 @@ def _steps(profile: Profile) -> dict[str, list[float]]:
         "x": [edge for pair in pairwise(edges) for edge in pair],
         "y": [share for share in shares for _ in range(2)],
     }
+
+
+def _per_second(requests: float) -> str:
+    return f"{figures.whole(requests) if requests >= 100 else f'{requests:.3g}'} a second"
 
 
 def _points(difference: float | None) -> str:
