@@ -6,6 +6,8 @@ has the other T/2 to be scored.
 
 from __future__ import annotations
 
+import atexit
+import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -20,13 +22,15 @@ from numpy.typing import NDArray
 
 from cascade.checks import checked_values
 from cascade.errors import CascadeError
-from cascade.policies import Policy, score_in_time
+from cascade.policies import Policy, admitted, score_in_time
 from cascade.scorer import Scorer
 from cascade.ticks import Clock, SystemClock, Ticks
 
+_LOG = logging.getLogger(__name__)
+
 
 class OverloadError(CascadeError):
-    """A request that the policy shed: it was not scored."""
+    """A request that the policy shed: not one of its candidates was scored."""
 
 
 class ClosedError(CascadeError):
@@ -37,7 +41,8 @@ class ClosedError(CascadeError):
 class Answer:
     """What a request's future holds.
 
-    values: (n,) or (n, classes), the scores of the request's candidates in their order. stage: that scored them.
+    values: (n,) or (n, classes), the scores of the request's first n candidates in their order: of all, unless the
+    policy dropped some, and of one at least. stage: that scored them.
     submitted, begun, finished: seconds on the batcher's clock; begun and finished are those of the whole batch.
     """
 
@@ -60,7 +65,11 @@ class Batcher:
 
     Every half limit the requests waiting become a batch. A batch that is still being scored then delays the next,
     which begins as soon as the thread is free and has the time up to the following tick: the policy sees the time
-    that is really left. Nothing is shed unless the policy sheds. Use it as a context manager, or call :meth:`close`.
+    that is really left. Nothing is dropped unless the policy drops it. Use it as a context manager, or call
+    :meth:`close`; one that is still open when the interpreter exits is closed then, and so answers what it accepted.
+
+    Callbacks of the futures run in the thread that scores: keep them quick, a slow one delays every request behind it.
+    One that raises, or a future that somebody else resolved, touches no other request: what it raised is logged.
 
     >>> with Batcher(scorer, LatencyRule(table), 0.2, {"docid": pl.Int64}) as batcher:  # doctest: +SKIP
     ...     future = batcher.submit(pl.DataFrame({"docid": [3, 5]}))
@@ -97,12 +106,14 @@ class Batcher:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
+        atexit.register(self.close)  # a daemon thread still runs then; without this its requests would be lost
 
     def submit(self, candidates: pl.DataFrame) -> Future[Answer]:
         """Accept a request, from any thread.
 
         Args:
-            candidates: one row or more in the batcher's schema; answered together or not at all.
+            candidates: one row or more in the batcher's schema, the most important first: where the policy drops some
+                it is the last ones.
 
         Returns:
             A future of the `Answer`; of the scorer's error, where it failed on the batch; of a `CascadeError` where a
@@ -135,6 +146,7 @@ class Batcher:
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:  # a future's callback may close it
             self._thread.join()
+            atexit.unregister(self.close)  # not before all is answered: a callback's close returns earlier
 
     def __enter__(self) -> Batcher:
         return self
@@ -159,49 +171,65 @@ class Batcher:
             return batch
 
     def _answer(self, batch: Sequence[_Request]) -> None:
-        live = [request for request in batch if request.future.set_running_or_notify_cancel()]
+        live = [request for request in batch if _to_be_scored(request.future)]
         if not live:
             return
+        outcomes: dict[int, Answer | BaseException] = {}
+        failure: BaseException | None = None
         try:
-            self._score(live)
+            self._score(live, outcomes)
         except BaseException as error:  # whatever it is, it belongs to these requests; the thread lives on
-            for request in live:
-                if not request.future.done():
-                    request.future.set_exception(error)
+            failure = error
+        for k, request in enumerate(live):  # only now: no callback takes the scoring's time
+            _resolve(request.future, outcomes.get(k, failure))
 
-    def _score(self, live: Sequence[_Request]) -> None:
+    def _score(self, live: Sequence[_Request], outcomes: dict[int, Answer | BaseException]) -> None:
+        """Put in `outcomes` what each request's future shall hold, by its place in the batch."""
         begun = self._clock.now()
         until = self.ticks.after(begun)
         sizes = [request.candidates.height for request in live]
-        count = admitted(sizes, self.policy.admit(sum(sizes), until - begun))
-        for request in live[count:]:
-            request.future.set_exception(
-                OverloadError(
-                    f"{sum(sizes)} candidates came for one batch, more than the policy answers in time "
-                    f"({sum(sizes[:count])}), and this request was shed; send it again later"
+        admits = admitted(self.policy, sizes, until - begun)
+        kept = [k for k, admit in enumerate(admits) if admit]
+        came, scored = sum(sizes), sum(admits)
+        for k, admit in enumerate(admits):
+            if not admit:
+                outcomes[k] = OverloadError(
+                    f"{came} candidates came for one batch, more than the policy answers in time ({scored}), and this "
+                    f"request was shed; send it again later"
                 )
-            )
-        if not count:
+        if not kept:
             return
-        bounds = [0, *accumulate(sizes[:count])]
-        session = self.scorer.start(pl.concat([request.candidates for request in live[:count]]))
+        bounds = [0, *accumulate(admits[k] for k in kept)]
+        session = self.scorer.start(pl.concat([live[k].candidates.head(admits[k]) for k in kept]))
         result, stage = score_in_time(
             self.policy, bounds[-1], session.score, now=self._clock.now, begun=begun, until=until
         )
         values = checked_values(result, stage, bounds[-1])
         finished = self._clock.now()
-        for request, (low, high) in zip(live, pairwise(bounds), strict=False):  # the rest was shed
+        for k, (low, high) in zip(kept, pairwise(bounds), strict=True):
             own = values[low:high]
             if np.isfinite(own).all():
-                request.future.set_result(Answer(own, stage, request.submitted, begun, finished))
+                outcomes[k] = Answer(own, stage, live[k].submitted, begun, finished)
             else:
-                request.future.set_exception(
-                    CascadeError(
-                        f"stage {stage}: scores must be finite, got {own[~np.isfinite(own)][0]}; mend its features"
-                    )
+                outcomes[k] = CascadeError(
+                    f"stage {stage}: scores must be finite, got {own[~np.isfinite(own)][0]}; mend its features"
                 )
 
 
-def admitted(sizes: Sequence[int], candidates: int) -> int:
-    """How many requests of these sizes, first come first served and each whole, hold at most so many candidates."""
-    return sum(1 for total in accumulate(sizes) if total <= candidates)
+def _to_be_scored(future: Future[Answer]) -> bool:
+    """Mark a future as running; false for one that was cancelled, or resolved by somebody else."""
+    try:
+        return future.set_running_or_notify_cancel()
+    except Exception:  # concurrent.futures has logged it; one that was only marked as running is still owed an answer
+        return not future.done()
+
+
+def _resolve(future: Future[Answer], outcome: Answer | BaseException | None) -> None:
+    """Hand over an outcome; whatever the client's future or its callbacks raise, sys.exit() too, stays here."""
+    try:
+        if isinstance(outcome, Answer):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
+    except BaseException:
+        _LOG.exception("a request's future or a callback of it failed; the other requests are answered all the same")

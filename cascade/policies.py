@@ -21,9 +21,17 @@ class Policy(ABC):
     Stages count from 0, the narrowest. A policy holds no state of a batch: it may serve several threads.
     """
 
-    def admit(self, n: int, left: float) -> int:
-        """How many of the n candidates are scored at all, those that came first; the others are shed."""
-        return n
+    def admit(self, sizes: Sequence[int], left: float) -> Sequence[int]:
+        """How many of each request's candidates are scored at all, the first ones; the others are dropped.
+
+        Args:
+            sizes: candidates of each request of the batch, in the order in which they came; each at least 1.
+            left: seconds.
+
+        Returns:
+            A number for each request, from 0, which sheds it, to its size.
+        """
+        return sizes
 
     @abstractmethod
     def first(self, n: int, left: float) -> int:
@@ -46,14 +54,17 @@ class Always(Policy):
 
 
 class DropExcess(Policy):
-    """One stage, for as many candidates as it scores in time; the others are dropped."""
+    """One stage, for as many candidates as it scores in time; of every request the same share is dropped.
+
+    The paper's degradation without slicing: "the size of the candidate items for ranking is decreased" (section 2.1).
+    """
 
     def __init__(self, table: LatencyTable, stage: int) -> None:
         self.table, self.stage = table, stage
 
-    def admit(self, n: int, left: float) -> int:
-        """As many as the table promises in the time left."""
-        return self.table.most(self.stage, left, n)
+    def admit(self, sizes: Sequence[int], left: float) -> Sequence[int]:
+        """As many of all as the table promises in the time left, the same share of each request."""
+        return trimmed(sizes, self.table.most(self.stage, left, sum(sizes)))
 
     def first(self, n: int, left: float) -> int:
         """The one stage."""
@@ -130,6 +141,38 @@ class Anytime(Policy):
         """The widest stage whose increment fits."""
         slowdown = max(1.0, spent / self.table.seconds(stage, n))
         return self.table.widest(n, left / slowdown, start=stage)
+
+
+def trimmed(sizes: Sequence[int], capacity: int) -> Sequence[int]:
+    """Sizes cut down by the same share, so that they add up to `capacity`; as they are where they don't exceed it.
+
+    Shares are rounded down, and what that leaves goes to those that came first, one each.
+    """
+    total = sum(sizes)
+    if total <= capacity:
+        return sizes
+    shares = [size * capacity // total for size in sizes]
+    for k in range(capacity - sum(shares)):  # fewer than there are requests: rounding took less than one of each
+        shares[k] += 1
+    return shares
+
+
+def admitted(policy: Policy, sizes: Sequence[int], left: float) -> Sequence[int]:
+    """What the policy admits of a batch (see `Policy.admit`), checked.
+
+    Raises:
+        CascadeError: for another number of requests, or a number of candidates that the request doesn't have.
+    """
+    admits = policy.admit(sizes, left)
+    if len(admits) != len(sizes):
+        raise CascadeError(
+            f"a policy must admit a number of candidates for each of {len(sizes)} requests, got {len(admits)} numbers; "
+            f"mend its admit"
+        )
+    for admit, size in zip(admits, sizes, strict=True):
+        if not 0 <= admit <= size:
+            raise CascadeError(f"a policy must admit 0 to {size} of {size} candidates, got {admit}; mend its admit")
+    return admits
 
 
 def score_in_time(

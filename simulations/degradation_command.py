@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of CIFAR-10 (small and paper).")
 @click.option("--download", is_flag=True, help="Download the data set into --data-dir when it is not there.")
-@click.option("--trace", type=click.Path(path_type=Path), help="CSV of the load, columns seconds and requests.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    help="CSV of the load, columns seconds and requests; squeezed and scaled only when served for real.",
+)
 @click.option("--latency", type=float, help="T, seconds in which a request shall be answered [default: by scale].")
 @click.option(
     "--peak-load",
     type=float,
-    default=0.6,
-    show_default=True,
-    help="Load at the trace's peak, as a share of what the narrowest rate scores in time.",
+    help="Load at the trace's peak, as a share of what the narrowest rate scores in time "
+    "[default: 0.6; a --trace in virtual time keeps its own requests per second].",
 )
 @click.option(
     "--headroom",

@@ -211,6 +211,7 @@ def test_commands_on_tables_refuse_bad_input_in_one_line(
         (["--latency", "0"], "latency must be above 0 seconds, got 0.0"),
         (["--peak-load", "2"], "peak load must lie in (0, 1], got 2.0"),
         (["--trace", "none.csv"], "none.csv"),
+        (["--peak-load", "nan"], "peak load must lie in (0, 1], got nan"),
     ],
 )
 def test_degradation_refuses_bad_input_in_one_line(tmp_path: Path, options: list[str], said: str) -> None:

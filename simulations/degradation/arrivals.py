@@ -33,6 +33,20 @@ class Profile:
         """Greatest load over the least; None where the least is 0."""
         return max(self.loads) / min(self.loads) if min(self.loads) else None
 
+    @property
+    def span(self) -> float:
+        """From the first edge to the last, in the profile's unit."""
+        return self.edges[-1] - self.edges[0]
+
+    def expected(self, seconds: float, peak: float) -> NDArray[np.float64]:
+        """Requests expected in each interval of a trace that lasts `seconds` and has its peak at `peak` a second."""
+        return np.asarray(self.loads) / max(self.loads) * peak * np.diff(self.scaled_edges(seconds))
+
+    def scaled_edges(self, seconds: float) -> NDArray[np.float64]:
+        """The edges from 0 to `seconds`."""
+        edges = np.asarray(self.edges)
+        return (edges - edges[0]) / (edges[-1] - edges[0]) * seconds
+
     def position(self, times: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
         """Times in [0, seconds) of a trace that lasts so long, in the profile's own unit."""
         return self.edges[0] + times / seconds * (self.edges[-1] - self.edges[0])
@@ -78,9 +92,7 @@ def read_profile(path: Path) -> Profile:
 def poisson_arrivals(profile: Profile, seconds: float, peak: float, seed: Sequence[int]) -> NDArray[np.float64]:
     """Rising times in [0, seconds): the profile squeezed or stretched to `seconds`, its peak at `peak` a second."""
     rng = np.random.default_rng(seed)
-    edges = np.asarray(profile.edges)
-    at = (edges - edges[0]) / (edges[-1] - edges[0]) * seconds
-    expected = np.asarray(profile.loads) / max(profile.loads) * peak * np.diff(at)
-    counts = rng.poisson(expected)
+    at = profile.scaled_edges(seconds)
+    counts = rng.poisson(profile.expected(seconds, peak))
     times = [rng.uniform(low, high, count) for low, high, count in zip(at, at[1:], counts, strict=False)]
     return np.sort(np.concatenate(times))

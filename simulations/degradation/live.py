@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -28,7 +29,8 @@ def serve_live(
     """Submit each request when its time has come, and wait for the answers.
 
     A request counts as arrived when the trace says so: when it is submitted late, because the machine is busy, that
-    is part of its latency.
+    is part of its latency. So is the delivery: a request is answered when its future's callback is called, which for
+    the last of a large batch is long after the first.
 
     Args:
         arrived: rising times of arrival, in seconds.
@@ -40,16 +42,58 @@ def serve_live(
     """
     frames = [pl.DataFrame({"docid": row}) for row in images]
     futures: list[Future[Answer]] = []
+    delivered = np.full(len(frames), np.nan)
     clock = SystemClock()
+
+    def stamp(number: int, _: Future[Answer]) -> None:
+        delivered[number] = clock.now()
+
     with Batcher(scorer, policy, latency, {"docid": pl.Int64}, clock=clock) as batcher:
         start = clock.now() + LEAD
-        for due, frame in zip(arrived.tolist(), frames, strict=True):
+        for number, (due, frame) in enumerate(zip(arrived.tolist(), frames, strict=True)):
             wait = start + due - clock.now()
             if wait > 0:
                 time.sleep(wait)
-            futures.append(batcher.submit(frame))
+            future = batcher.submit(frame)
+            future.add_done_callback(partial(stamp, number))
+            futures.append(future)
             task.advance(1)
-    return _served(arrived, [_answer(future) for future in futures], labels[images], start)
+    # only now, with the batcher's thread ended, has every callback been called: a result is there a little earlier
+    return served_live(arrived, futures, delivered - start, labels[images], start)
+
+
+def served_live(
+    arrived: NDArray[np.float64],
+    futures: Sequence[Future[Answer]],
+    delivered: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    start: float = 0.0,
+) -> Served:
+    """What became of requests, from their futures, which are done.
+
+    Args:
+        arrived, delivered: of each request, in seconds from the trace's start.
+        futures: of the answers.
+        labels: (requests, candidates) the classes of the images asked for.
+        start: of the trace, on the batcher's clock.
+    """
+    nan = float("nan")
+    rows = [
+        (nan, nan, nan, SHED, 0.0, 0.0)
+        if answer is None
+        else (
+            answer.begun - start,
+            answer.finished - start,
+            own,
+            answer.stage,
+            len(answer.values) / len(label),
+            (answer.values.argmax(1) == label[: len(answer.values)]).sum() / len(label),
+        )
+        for answer, own, label in zip(map(_answer, futures), delivered, labels, strict=True)
+    ]
+    columns = [np.asarray(column, dtype=float) for column in zip(*rows, strict=True)] if rows else [np.empty(0)] * 6
+    begun, finished, handed, stage, scored, right = columns
+    return Served(arrived, begun, finished, handed, stage.astype(np.int64), scored, right)
 
 
 def _answer(future: Future[Answer]) -> Answer | None:
@@ -57,23 +101,3 @@ def _answer(future: Future[Answer]) -> Answer | None:
         return future.result()
     except OverloadError:
         return None
-
-
-def _served(
-    arrived: NDArray[np.float64], answers: Sequence[Answer | None], labels: NDArray[np.int64], start: float
-) -> Served:
-    nan = float("nan")
-    rows = [
-        (nan, nan, SHED, 0.0)
-        if answer is None
-        else (
-            answer.begun - start,
-            answer.finished - start,
-            answer.stage,
-            float((answer.values.argmax(1) == label).mean()),
-        )
-        for answer, label in zip(answers, labels, strict=True)
-    ]
-    columns = [np.asarray(column, dtype=float) for column in zip(*rows, strict=True)] if rows else [np.empty(0)] * 4
-    begun, finished, stage, right = columns
-    return Served(arrived, begun, finished, stage.astype(np.int64), right)

@@ -33,13 +33,13 @@ class Outcome:
 
     @property
     def answered(self) -> NDArray[np.bool_]:
-        """Which requests were scored."""
+        """Which requests were scored, in part at least."""
         return self.served.stage != SHED
 
     @property
     def latencies(self) -> NDArray[np.float64]:
-        """Seconds from arrival to answer; infinite for a request that was shed."""
-        return np.where(self.answered, self.served.finished - self.served.arrived, np.inf)
+        """Seconds from arrival to delivery of the answer; infinite for a request that was shed."""
+        return np.where(self.answered, self.served.delivered - self.served.arrived, np.inf)
 
     @property
     def within(self) -> NDArray[np.bool_]:
@@ -47,7 +47,7 @@ class Outcome:
         return self.latencies <= self.latency + 1e-9
 
     def batches(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """When each batch was begun and when it was answered, rising."""
+        """When each batch's scoring was begun and when it was done, rising."""
         begun, first = np.unique(self.served.begun[self.answered], return_index=True)
         return begun, self.served.finished[self.answered][first]
 
@@ -59,9 +59,10 @@ class Outcome:
 def summary(outcome: Outcome, at_peak: NDArray[np.bool_]) -> dict[str, Any]:
     """One service in numbers; shares in [0, 1], None where undefined.
 
-    `at_peak` marks the requests that came at the trace's peak load. Right answers count image by image; one that came
-    late or never is not right in time. `utilisation` is the share of time in which a batch was being scored, from the
-    trace's start to its end or the last answer.
+    `at_peak` marks the requests that came at the trace's peak load. Right answers count image by image: `right` is the
+    share of those scored, `right_within` of all asked for; one that came late or never is not right in time.
+    `utilisation` is the share of time in which a batch was being scored, from the trace's start to its end or that of
+    the last batch.
     """
     served, answered, within = outcome.served, outcome.answered, outcome.within
     latencies = outcome.latencies[answered]
@@ -76,7 +77,8 @@ def summary(outcome: Outcome, at_peak: NDArray[np.bool_]) -> dict[str, Any]:
         "shed": int((~answered).sum()),
         "latency": {f"p{p:g}": _percentile(latencies, p) for p in PERCENTILES}
         | {"max": float(latencies.max()) if len(latencies) else None},
-        "right": _mean(served.right[answered]),
+        "candidates_scored": _mean(served.scored),
+        "right": float(served.right.sum() / served.scored.sum()) if answered.any() else None,
         "right_within": _mean(served.right * within),
         "rate": _mean(outcome.rate_of_requests()[answered]),
         "utilisation": float((finished - begun).sum()) / end,
@@ -98,16 +100,18 @@ def over_time(outcome: Outcome, profile: Profile) -> pl.DataFrame:
             "bin": where,
             "answered": answered,
             "within": outcome.within,
-            "right": np.where(answered, served.right, np.nan),
+            "scored": served.scored,
+            "right": served.right,
             "right_within": served.right * outcome.within,
             "rate": outcome.rate_of_requests(),
         }
-    ).with_columns(pl.col("right", "rate").fill_nan(None))
+    ).with_columns(pl.col("rate").fill_nan(None))
     counted = requests.group_by("bin").agg(
         requests=pl.len(),
         shed=(~pl.col("answered")).sum(),
         within=pl.col("within").mean(),
-        right=pl.col("right").mean(),
+        candidates_scored=pl.col("scored").mean(),
+        right=(pl.col("right").sum() / pl.col("scored").sum()).fill_nan(None),
         right_within=pl.col("right_within").mean(),
         rate=pl.col("rate").mean(),
     )
@@ -122,7 +126,7 @@ def over_time(outcome: Outcome, profile: Profile) -> pl.DataFrame:
         }
     )
     joined = frame.join(counted, on="bin", how="left", maintain_order="left")
-    columns = ["at", "requests", "shed", "within", "right", "right_within", "rate", "utilisation"]
+    columns = ["at", "requests", "shed", "within", "candidates_scored", "right", "right_within", "rate", "utilisation"]
     return joined.with_columns(pl.col("requests", "shed").fill_null(0)).select(
         pl.lit(outcome.name).alias("policy"), *columns
     )

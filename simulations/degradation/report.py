@@ -11,6 +11,7 @@ import polars as pl
 from cascade import LatencyTable
 from data import ImageData
 from simulations.degradation.arrivals import Profile
+from simulations.degradation.loads import Load
 from simulations.degradation.measures import Outcome, at_peak, over_time, summary
 from simulations.degradation.services import Networks, Service, seconds_per_image
 from simulations.degradation.settings import DegradationSettings
@@ -25,13 +26,13 @@ SAID = ("anytime", "latency-rule", "paper-rule", "full")  # the policies that th
 
 @dataclass(frozen=True)
 class Finished:
-    """All that was done. `tables` are the service times by network; `modes` the outcomes, virtual and live."""
+    """All that was done. `tables` are the service times by network; `loads` and `modes`, the outcomes, by mode."""
 
     settings: DegradationSettings
     command: str
     data: ImageData
     profile: Profile
-    peak: float
+    loads: Mapping[str, Load]
     networks: Networks
     tables: Mapping[str, LatencyTable]
     services: Sequence[Service]
@@ -58,7 +59,7 @@ def degradation_report(done: Finished) -> Report:
     for mode, outcomes in done.modes.items():
         protocols[mode] = {
             "systems": [],
-            "tables": [in_time_table(summaries[mode], settings.limit), worth_table(summaries[mode])],
+            "tables": [in_time_table(summaries[mode], settings.limit, done.loads[mode]), worth_table(summaries[mode])],
             "curves": curves(outcomes, done.over_time[mode], done.profile),
         }
     protocols[mode]["tables"] += [gap_table(done.over_time, summaries), paper_table(summaries, done.profile)]
@@ -81,9 +82,11 @@ def degradation_report(done: Finished) -> Report:
         "training": [training_history(name, result, rates) for name, (result, rates) in done.networks.training.items()],
         "degradation": {
             "latency": settings.limit,
-            "peak_load": settings.peak_load,
+            "loads": {
+                mode: {"seconds": load.seconds, "peak_requests_per_second": load.peak, "trace": load.text}
+                for mode, load in done.loads.items()
+            },
             "headroom": settings.headroom,
-            "peak_requests_per_second": done.peak,
             "seconds_per_image": seconds_per_image(done.tables["separate"]),
             "scale": asdict(settings.scale),
             "trace": asdict(done.profile),

@@ -16,11 +16,12 @@ from data import ImageData
 from simulations.cascade import load_data
 from simulations.degradation.arrivals import VOLATILE_DAY, Profile, poisson_arrivals, read_profile
 from simulations.degradation.live import serve_live
+from simulations.degradation.loads import Load, loads, own_load
 from simulations.degradation.measures import Outcome
 from simulations.degradation.report import Finished, degradation_report, write_csv
 from simulations.degradation.served import Served
 from simulations.degradation.services import Service, service_times, services, trained_networks
-from simulations.degradation.settings import DegradationSettings
+from simulations.degradation.settings import PEAK_LOAD, DegradationSettings
 from simulations.degradation.virtual_time import serve_virtually
 from simulations.report import Report, check_out, write_report
 from simulations.run_parts import Parts, file_fingerprint
@@ -47,6 +48,7 @@ def simulate_degradation(settings: DegradationSettings, command: str, progress: 
     _check(settings)
     check_out(settings.out)
     profile = VOLATILE_DAY if settings.trace is None else read_profile(settings.trace)
+    own_load(settings, profile)  # refuses one that is too heavy before hours of training
     data = load_data(settings.training(), progress)
     parts = Parts(settings.out / "served", _identity(settings, data), ".parquet")
     parts.begin(settings.resume)
@@ -57,12 +59,12 @@ def simulate_degradation(settings: DegradationSettings, command: str, progress: 
         measured[name] = LatencyTable.of_frame(_part(parts, number, measure))
     sliced, separate = measured["sliced"], measured["separate"]
     every = services(networks, sliced, separate, settings.headroom, data)
-    peak = _peak(settings, sliced)
+    played = loads(settings, profile, sliced)
     modes = {
-        "virtual": _virtual(settings, every, profile, peak, progress),
-        "live": _live(settings, every, profile, peak, data, parts, progress),
+        "virtual": _virtual(settings, every, profile, played["virtual"], progress),
+        "live": _live(settings, every, profile, played["live"], data, parts, progress),
     }
-    finished = Finished(settings, command, data, profile, peak, networks, measured, every, modes)
+    finished = Finished(settings, command, data, profile, played, networks, measured, every, modes)
     write_csv(finished)
     report = degradation_report(finished)
     write_report(report, settings.out)
@@ -74,13 +76,24 @@ def _check(settings: DegradationSettings) -> None:
         raise CascadeError(f"latency must be above 0 seconds, got {settings.limit}; try 0.5")
     if not (math.isfinite(settings.headroom) and settings.headroom >= 0):
         raise CascadeError(f"headroom must be a share of at least 0, got {settings.headroom}; try 0.25")
-    if not 0 < settings.peak_load <= 1:
-        raise CascadeError(f"peak load must lie in (0, 1], got {settings.peak_load}; 0.6 leaves the bursts some room")
+    if not 0 < settings.scaled_peak_load <= 1:
+        raise CascadeError(
+            f"peak load must lie in (0, 1], got {settings.peak_load}; {PEAK_LOAD:g} leaves the bursts some room"
+        )
 
 
 def _identity(settings: DegradationSettings, data: ImageData) -> dict[str, str]:
+    kept = list(Served.__dataclass_fields__)  # parts of an older program may lack what is counted now
     what = json.dumps(
-        [asdict(settings.scale), settings.limit, settings.peak_load, settings.headroom, settings.seed, settings.device]
+        [
+            asdict(settings.scale),
+            settings.limit,
+            settings.scaled_peak_load,  # what the parts, which are served for real, depend on
+            settings.headroom,
+            settings.seed,
+            settings.device,
+            kept,
+        ]
     )
     return {
         "settings": hashlib.blake2b(what.encode(), digest_size=16).hexdigest(),
@@ -100,38 +113,25 @@ def _part(parts: Parts, number: int, make: Callable[[], pl.DataFrame]) -> pl.Dat
     return pl.read_parquet(path)
 
 
-def _peak(settings: DegradationSettings, sliced: LatencyTable) -> float:
-    """Requests a second at the trace's peak: the chosen share of what the narrowest rate scores in T/2."""
-    half, candidates = settings.limit / 2, settings.scale.candidates
-    most = sliced.most(0, half, 1 << 40) // candidates
-    if not most:
-        raise CascadeError(
-            f"latency must leave time for a request of {candidates} candidates, which take the narrowest rate "
-            f"{sliced.seconds(0, candidates):g} s, got {settings.limit:g} s; pass a longer --latency"
-        )
-    return settings.peak_load * most / half
-
-
 def _trace(
-    settings: DegradationSettings, profile: Profile, peak: float, seconds: float, stream: int, images: int
+    settings: DegradationSettings, profile: Profile, load: Load, stream: int, images: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """When requests come, and (requests, candidates) which images they ask for."""
-    arrived = poisson_arrivals(profile, seconds, peak, [settings.seed, stream])
+    arrived = poisson_arrivals(profile, load.seconds, load.peak, [settings.seed, stream])
     rng = np.random.default_rng([settings.seed, stream, 1])
     return arrived, rng.integers(images, size=(len(arrived), settings.scale.candidates))
 
 
 def _virtual(
-    settings: DegradationSettings, every: Sequence[Service], profile: Profile, peak: float, progress: Progress | None
+    settings: DegradationSettings, every: Sequence[Service], profile: Profile, load: Load, progress: Progress | None
 ) -> list[Outcome]:
-    scale, limit = settings.scale, settings.limit
-    arrived, images = _trace(settings, profile, peak, scale.virtual_seconds, _VIRTUAL, every[0].right.shape[1])
+    limit = settings.limit
+    arrived, images = _trace(settings, profile, load, _VIRTUAL, every[0].right.shape[1])
     outcomes = []
     with open_task(progress, "virtual time", len(every), "policies") as task:
         for each in every:
-            right = np.stack([own[images].mean(1) for own in each.right])
-            served = serve_virtually(arrived, scale.candidates, each.policy, each.table, limit, right)
-            outcomes.append(Outcome(each.name, served, each.rates, scale.virtual_seconds, limit))
+            served = serve_virtually(arrived, images, each.policy, each.table, limit, each.right)
+            outcomes.append(Outcome(each.name, served, each.rates, load.seconds, limit))
             task.advance(1)
     return outcomes
 
@@ -140,13 +140,13 @@ def _live(
     settings: DegradationSettings,
     every: Sequence[Service],
     profile: Profile,
-    peak: float,
+    load: Load,
     data: ImageData,
     parts: Parts,
     progress: Progress | None,
 ) -> list[Outcome]:
-    scale, limit, labels = settings.scale, settings.limit, data.test.labels.numpy()
-    arrived, images = _trace(settings, profile, peak, scale.live_seconds, _LIVE, len(labels))
+    limit, labels = settings.limit, data.test.labels.numpy()
+    arrived, images = _trace(settings, profile, load, _LIVE, len(labels))
 
     def serve(each: Service) -> pl.DataFrame:
         with open_task(progress, f"for real, {each.name}", len(arrived), "requests") as task:
@@ -155,5 +155,5 @@ def _live(
     outcomes = []
     for number, each in enumerate(every, start=2):  # the first two parts are the service times
         served = Served.of_frame(_part(parts, number, partial(serve, each)))
-        outcomes.append(Outcome(each.name, served, each.rates, scale.live_seconds, limit))
+        outcomes.append(Outcome(each.name, served, each.rates, load.seconds, limit))
     return outcomes

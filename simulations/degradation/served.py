@@ -16,15 +16,19 @@ class Served:
 
     Attributes:
         arrived: when it came.
-        begun, finished: when its batch was begun and answered; NaN for a request that was shed.
+        begun, finished: when the scoring of its batch was begun and done; NaN for a request that was shed.
+        delivered: when its answer was handed over, a little after `finished` where the clock is a real one; NaN too.
         stage: that scored it; `SHED` for one that was shed.
-        right: share of its images classified correctly; 0 for one that was shed.
+        scored: share of its images that were scored; 0 for one that was shed.
+        right: share of its images that were scored and classified correctly.
     """
 
     arrived: NDArray[np.float64]
     begun: NDArray[np.float64]
     finished: NDArray[np.float64]
+    delivered: NDArray[np.float64]
     stage: NDArray[np.int64]
+    scored: NDArray[np.float64]
     right: NDArray[np.float64]
 
     def frame(self) -> pl.DataFrame:

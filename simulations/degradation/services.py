@@ -149,7 +149,12 @@ def services(
     every: list[tuple[Callable[..., Service], str, Any, str]] = [
         (make_separate, "full", Always(1), "a fixed full network, always"),
         (make_sliced, "narrowest", Always(0), "the sliced network's narrowest rate, always"),
-        (make_separate, "drop", DropExcess(plan_pair, 1), "the fixed full network; drops what it has no time for"),
+        (
+            make_separate,
+            "drop",
+            DropExcess(plan_pair, 1),
+            "the fixed full network; drops of every request what it has no time for",
+        ),
         (make_separate, "small-model", LatencyRule(plan_pair), "a separate small network on overload"),
         (make_sliced, "paper-rule", PaperRule(rates, t), "sliced: the largest r with n r² t ≤ the time left (T/2)"),
         (make_sliced, "latency-rule", LatencyRule(plan_sliced), "sliced: the same with measured times"),

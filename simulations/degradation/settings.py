@@ -9,6 +9,8 @@ from simulations.settings import CascadeSettings, Model
 RATES = (0.25, 0.375, 0.5, 0.75, 1.0)
 """A quarter of the width costs about a sixteenth: what 16 times the load needs."""
 
+PEAK_LOAD = 0.6
+"""Leaves the bursts of Poisson arrivals some room."""
 
 LARGE = (1, 4, 16, 64, 256, 1024, 4096)
 """Up to the batches of a peak: memory makes an image of thousands dearer than one of hundreds."""
@@ -61,7 +63,8 @@ class DegradationSettings:
         data_dir, download, device: as in `CascadeSettings`.
         trace: CSV file of the load, see `read_profile`; None is the volatile day.
         latency: T in seconds, above 0; None is the scale's.
-        peak_load: requests at the trace's peak, as a share of what the narrowest rate scores in time, in (0, 1].
+        peak_load: requests at the trace's peak, as a share of what the narrowest rate scores in time, in (0, 1]. None
+            is `PEAK_LOAD`, except that in virtual time a CSV file keeps its own requests per second.
         headroom: share by which the measured policies take every step to be slower than measured, at least 0.
         seed: of weights, order, arrivals and which image is asked for.
         resume: go on from what an earlier run left in `out`.
@@ -74,7 +77,7 @@ class DegradationSettings:
     device: Literal["cpu", "cuda"] = "cpu"
     trace: Path | None = None
     latency: float | None = None
-    peak_load: float = 0.6
+    peak_load: float | None = None
     headroom: float = 0.25
     seed: int = 0
     resume: bool = False
@@ -83,6 +86,11 @@ class DegradationSettings:
     def limit(self) -> float:
         """T in seconds."""
         return self.scale.latency if self.latency is None else self.latency
+
+    @property
+    def scaled_peak_load(self) -> float:
+        """`peak_load` wherever the peak is scaled."""
+        return PEAK_LOAD if self.peak_load is None else self.peak_load
 
     def training(self) -> CascadeSettings:
         """How the networks are made and trained."""

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from simulations.degradation.arrivals import Profile
+from simulations.degradation.loads import Load
 from simulations.degradation.measures import Outcome, answered_by
 from simulations.report import figures
 
@@ -25,14 +26,14 @@ CURVES = (
         "right",
         "Accuracy",
         "images classified correctly",
-        "Of the answers to the requests of each interval, late or not.",
+        "Of the images scored for the requests of each interval, late or not.",
     ),
     ("rate", "Rate used", "mean slice rate", "Of the requests answered; a separate network counts with its width."),
     ("utilisation", "Utilisation", "time spent scoring", "Share of each interval in which a batch was being scored."),
 )
 
 
-def in_time_table(summaries: Summaries, latency: float) -> dict[str, Any]:
+def in_time_table(summaries: Summaries, latency: float, load: Load) -> dict[str, Any]:
     """Who was answered, and when."""
     rows, requests = [], 0
     for name, found in summaries.items():
@@ -50,8 +51,9 @@ def in_time_table(summaries: Summaries, latency: float) -> dict[str, Any]:
         )
     return {
         "title": "Answered in time",
-        "text": f"{figures.whole(requests)} requests, T = {figures.seconds(latency)}; at peak: of the requests that "
-        "came at the greatest load; the percentiles are of the answers' latency, from arrival.",
+        "text": f"{figures.whole(requests)} requests, {_per_second(load.peak)} at the peak; the trace {load.text}. "
+        f"T = {figures.seconds(latency)}; at peak: of the requests that came at the greatest load; the percentiles are "
+        "of the answers' latency, from arrival to delivery.",
         "columns": ["policy", "within T", "at peak", "late", "shed", "p50", "p99", "max"],
         "rows": rows,
     }
@@ -63,6 +65,7 @@ def worth_table(summaries: Summaries) -> dict[str, Any]:
         [
             name,
             figures.percent(found["right_within"], 2),
+            figures.percent(found["candidates_scored"], 2),
             figures.percent(found["right"], 2),
             figures.MISSING if found["rate"] is None else f"{found['rate']:.3f}",
             figures.percent(found["utilisation"]),
@@ -73,9 +76,18 @@ def worth_table(summaries: Summaries) -> dict[str, Any]:
     return {
         "title": "What the answers are worth",
         "text": "Right in time, the measure to go by: of all images asked for, those classified correctly in an answer "
-        "within T; a late answer is no answer. Accuracy: of the answered ones, late or not; utilisation: share of time "
-        "in which a batch was being scored; last, the share of batches scored within T/2.",
-        "columns": ["policy", "right in time", "accuracy", "mean rate", "utilisation", "batches in T/2"],
+        "within T; a late answer is no answer, a dropped image is not right. Candidates scored: of all asked for, "
+        "late or not; accuracy: of the images scored; utilisation: share of time in which a batch was being scored; "
+        "last, the share of batches scored within T/2.",
+        "columns": [
+            "policy",
+            "right in time",
+            "candidates scored",
+            "accuracy",
+            "mean rate",
+            "utilisation",
+            "batches in T/2",
+        ],
         "rows": rows,
     }
 
@@ -120,7 +132,7 @@ def gap_table(modes: Mapping[str, Mapping[str, pl.DataFrame]], summaries: Mappin
     return {
         "title": "Anytime against the rules",
         "text": "Anytime minus the rule in points: right answers in time as a share of all images asked for, and "
-        "accuracy of the answers, late ones too; over the whole trace, and in the interval where anytime does worst.",
+        "accuracy of what was scored, late too; over the whole trace, and in the interval where anytime does worst.",
         "columns": ["time", "rule", "right in time", "least in an interval", "accuracy", "least in an interval"],
         "rows": rows,
     }
@@ -175,6 +187,10 @@ def _steps(profile: Profile) -> dict[str, list[float]]:
         "x": [edge for pair in pairwise(edges) for edge in pair],
         "y": [share for share in shares for _ in range(2)],
     }
+
+
+def _per_second(requests: float) -> str:
+    return f"{figures.whole(requests) if requests >= 100 else f'{requests:.3g}'} a second"
 
 
 def _points(difference: float | None) -> str:

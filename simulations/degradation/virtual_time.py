@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade import LatencyTable, Policy
-from cascade.batcher import admitted
 from cascade.latency import FRESH
-from cascade.policies import score_in_time
+from cascade.policies import admitted, score_in_time
 from cascade.ticks import Ticks
 from simulations.degradation.served import SHED, Served
 
@@ -27,38 +26,38 @@ class _Scoring:
 
 def serve_virtually(
     arrived: NDArray[np.float64],
-    candidates: int,
+    images: NDArray[np.int64],
     policy: Policy,
     table: LatencyTable,
     latency: float,
-    right: NDArray[np.float64],
+    right: NDArray[np.bool_],
 ) -> Served:
-    """Serve requests by the rules of `cascade.Batcher`, one batch at a time.
+    """Serve requests by the rules of `cascade.Batcher`, one batch at a time; to deliver an answer takes no time.
 
     Args:
         arrived: rising times of arrival, in seconds.
-        candidates: of each request.
+        images: (requests, candidates) which images each request asks for.
         policy: chooses the stages.
         table: what each step takes.
         latency: T in seconds.
-        right: (stages, requests) the share of its candidates that a stage gets right.
+        right: (stages, images) whether a stage classifies an image correctly.
     """
-    ticks, count = Ticks(0.0, latency / 2), len(arrived)
+    ticks, (count, candidates) = Ticks(0.0, latency / 2), images.shape
     begun, finished = np.full(count, np.nan), np.full(count, np.nan)
-    stages = np.full(count, SHED, dtype=np.int64)
+    stages, scored = np.full(count, SHED, dtype=np.int64), np.zeros(count, dtype=np.int64)
     free, first = 0.0, 0
     while first < count:
         start = max(ticks.at_or_after(arrived[first]), arrived[first], free)
         last = int(np.searchsorted(arrived, start, side="right"))
-        until, n = ticks.after(start), (last - first) * candidates
-        taken = admitted([candidates] * (last - first), policy.admit(n, until - start))
-        if taken:
-            rows, scoring = slice(first, first + taken), _Scoring(table, taken * candidates, start)
-            _, stages[rows] = score_in_time(
-                policy, taken * candidates, scoring.score, now=scoring.now, begun=start, until=until
-            )
+        until = ticks.after(start)
+        scored[first:last] = admitted(policy, [candidates] * (last - first), until - start)
+        rows = first + np.flatnonzero(scored[first:last])
+        n = int(scored[rows].sum())
+        if n:
+            scoring = _Scoring(table, n, start)
+            _, stages[rows] = score_in_time(policy, n, scoring.score, now=scoring.now, begun=start, until=until)
             begun[rows], finished[rows] = start, scoring.time
             free = scoring.time
         first = last
-    chosen = right[stages, np.arange(count)] if count else np.empty(0)
-    return Served(arrived, begun, finished, stages, np.where(stages == SHED, 0.0, chosen))
+    hits = right[stages[:, np.newaxis], images] & (np.arange(candidates) < scored[:, np.newaxis])
+    return Served(arrived, begun, finished, finished, stages, scored / candidates, hits.sum(1) / candidates)

@@ -1,5 +1,8 @@
 """The batcher in time that the test moves: ticks, bursts, slow and failing scorers, cancellation, shedding, closing."""
 
+import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -143,27 +146,45 @@ def test_a_burst_from_many_threads_is_answered_once_each_with_its_own_scores() -
     assert sorted(seen) == list(range(1000))
 
 
-@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), min_size=1, max_size=12), st.integers(0, 30))
-@settings(max_examples=30, deadline=None)
-def test_every_request_is_answered_or_shed_exactly_once(requests: list[list[int]], capacity: int) -> None:
-    class Some(Always):
-        def admit(self, n: int, left: float) -> int:
-            return min(n, capacity)
+class Some(Always):
+    """Admits so many candidates of each request, as far as it has them."""
 
+    def __init__(self, *admits: int) -> None:
+        super().__init__(0)
+        self.admits = admits
+
+    def admit(self, sizes: Sequence[int], left: float) -> Sequence[int]:
+        return [min(size, admit) for size, admit in zip(sizes, self.admits, strict=True)]
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.integers(0, 4)), min_size=1))
+@settings(max_examples=30, deadline=None)
+def test_every_request_is_answered_as_far_as_admitted_and_otherwise_shed(requests: list[tuple[list[int], int]]) -> None:
     clock = ManualClock()
-    with Batcher(scorer(), Some(0), 2.0, SCHEMA, clock=clock) as batcher:
+    with Batcher(scorer(), Some(*(admit for _, admit in requests)), 2.0, SCHEMA, clock=clock) as batcher:
         clock.move_to(0.5)
-        futures = [batcher.submit(frame(*ids)) for ids in requests]
+        futures = [batcher.submit(frame(*ids)) for ids, _ in requests]
         clock.move_to(1.0)
-    expected, room = [], capacity
-    for ids in requests:  # first come, first served, each whole; once one is shed so are all behind it
-        room = room - len(ids) if len(ids) <= room else -1
-        expected.append(ids if room >= 0 else OverloadError)
-    for future, wanted in zip(futures, expected, strict=True):
-        if wanted is OverloadError:
-            assert isinstance(future.exception(PATIENCE), OverloadError)
+    for future, (ids, admit) in zip(futures, requests, strict=True):
+        if admit:
+            assert future.result(PATIENCE).values.tolist() == ids[:admit]
         else:
-            assert future.result(PATIENCE).values.tolist() == wanted
+            assert isinstance(future.exception(PATIENCE), OverloadError)
+
+
+def test_what_a_policy_can_not_admit_is_an_error_of_its_batch() -> None:
+    class Wrong(Always):
+        def admit(self, sizes: Sequence[int], left: float) -> Sequence[int]:
+            return {1: [2], 2: [-1], 3: [1, 1]}[sizes[0]]
+
+    with Batcher(scorer(), Wrong(0), 0.01, SCHEMA) as batcher:
+        for ids, said in (
+            ((1,), "0 to 1 of 1 candidates, got 2"),
+            ((1, 2), "got -1"),
+            ((1, 2, 3), "each of 1 requests"),
+        ):
+            with pytest.raises(CascadeError, match=said):
+                batcher.submit(frame(*ids)).result(PATIENCE)
 
 
 def test_an_error_reaches_exactly_its_batch_and_the_batcher_lives_on() -> None:
@@ -273,6 +294,80 @@ def test_a_callback_may_close_the_batcher() -> None:
     batcher.close()
     with pytest.raises(ClosedError):
         batcher.submit(frame(1))
+
+
+def test_a_callback_that_exits_or_raises_harms_no_other_request(caplog: pytest.LogCaptureFixture) -> None:
+    def leave(_: Future[Answer]) -> None:
+        sys.exit("a client's own way out")
+
+    clock = ManualClock()
+    with Batcher(scorer(), Always(0), 2.0, SCHEMA, clock=clock) as batcher:
+        for start in (0, 5):  # the second batch shows that the thread lives on
+            clock.move_to(start + 0.5)
+            futures = [batcher.submit(frame(k)) for k in range(6)]
+            for future in futures[:4]:
+                future.add_done_callback(leave)
+            clock.move_to(start + 1.0)
+            assert [each.values.tolist() for each in answers(futures)] == [[k] for k in range(6)]
+    logged = [record for record in caplog.records if record.name == "cascade.batcher"]
+    assert len(logged) == 8
+    assert all(record.levelno == logging.ERROR and record.exc_info[0] is SystemExit for record in logged)
+
+
+def test_a_future_resolved_by_somebody_else_harms_no_other_request() -> None:
+    """Before its batch begins, or while that is being scored; one that was only marked as running is answered."""
+    scoring, go_on = threading.Event(), threading.Event()
+
+    def score(candidates: pl.DataFrame) -> np.ndarray:
+        scoring.set()
+        assert go_on.wait(PATIENCE)
+        return candidates["docid"].to_numpy() * 1.0
+
+    clock = ManualClock()
+    with Batcher(scorer(score), Always(0), 2.0, SCHEMA, clock=clock) as batcher:
+        clock.move_to(0.5)
+        before, during, running, last = [batcher.submit(frame(k)) for k in range(4)]
+        before.set_result(None)
+        running.set_running_or_notify_cancel()
+        clock.move_to(1.0)
+        assert scoring.wait(PATIENCE)
+        during.set_exception(KeyError("theirs"))
+        go_on.set()
+        assert [each.values.tolist() for each in answers([running, last])] == [[2], [3]]
+        assert before.result(0) is None
+        assert isinstance(during.exception(0), KeyError)
+        clock.move_to(1.5)
+        later = batcher.submit(frame(4))
+        clock.move_to(2.0)
+        assert later.result(PATIENCE).values.tolist() == [4]
+
+
+def test_what_was_shed_is_told_so_even_if_the_scorer_fails_on_the_rest() -> None:
+    def score(candidates: pl.DataFrame) -> np.ndarray:
+        raise ZeroDivisionError
+
+    clock = ManualClock()
+    batcher = Batcher(scorer(score), Some(1, 1, 0, 0), 2.0, SCHEMA, clock=clock)
+    clock.move_to(0.5)
+    futures = [batcher.submit(frame(k)) for k in range(4)]
+    batcher.close()
+    assert [type(each.exception(0)) for each in futures] == [ZeroDivisionError] * 2 + [OverloadError] * 2
+
+
+def test_an_interpreter_that_exits_with_an_open_batcher_answers_first() -> None:
+    """The tick is an hour away: only closing answers before it."""
+    code = """
+import numpy, polars
+from cascade import Always, Batcher, CallableScorer, StageInfo
+scorer = CallableScorer([lambda frame: frame["docid"].to_numpy() * 2.0], [StageInfo(None, 0, 0.0)])
+batcher = Batcher(scorer, Always(0), 7200.0, {"docid": polars.Int64})
+for k in (3, 5):
+    future = batcher.submit(polars.DataFrame({"docid": [k]}))
+    future.add_done_callback(lambda future: print(future.result().values.tolist(), flush=True))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.splitlines() == ["[6.0]", "[10.0]"]
+    assert not done.stderr
 
 
 def test_an_idle_batcher_closes() -> None:

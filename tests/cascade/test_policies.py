@@ -135,14 +135,35 @@ def test_anytime_on_a_slower_machine_stops_after_its_start_or_in_time(n: int, le
     assert time <= left * (1 + 1e-9) or stage == policy.first(n, left)
 
 
-def test_dropping_admits_what_fits_at_full_width() -> None:
+def test_dropping_written_out() -> None:
+    """A hundred candidates fit in a second: two thirds of 150; ten of 24, which is three of each and one more."""
     policy = DropExcess(quadratic(0.01), 3)
-    assert [policy.admit(n, 1.0) for n in (5, 100, 101, 500)] == [5, 100, 100, 100]
+    assert policy.admit([60, 40], 1.0) == [60, 40]
+    assert policy.admit([90, 60], 1.0) == [60, 40]
+    assert policy.admit([8, 8, 8], 0.1) == [4, 3, 3]
+    assert policy.admit([1, 1, 1], 0.02) == [1, 1, 0]
+    assert policy.admit([5, 5], 0.0) == [0, 0]
     assert policy.first(100, 1.0) == 3
 
 
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.floats(0, 300))
+def test_dropping_uses_the_time_and_takes_the_same_share_of_all(sizes: list[int], left: float) -> None:
+    table = quadratic()
+    admits = DropExcess(table, 3).admit(sizes, left)
+    total, kept = sum(sizes), sum(admits)
+    assert table.seconds(3, kept) <= left
+    assert kept == total or table.seconds(3, kept + 1) > left
+    assert all(0 <= admit <= size for admit, size in zip(admits, sizes, strict=True))
+    extra = [
+        admit * total - size * kept for admit, size in zip(admits, sizes, strict=True)
+    ]  # over the share, in totals
+    assert all(-total < each <= total for each in extra)
+    more = [each > 0 for each in extra]
+    assert more == sorted(more, reverse=True)  # rounded up for the first, down for the others
+
+
 def test_the_others_admit_everything() -> None:
-    assert all(each.admit(10**6, 0.0) == 10**6 for each in POLICIES if not isinstance(each, DropExcess))
+    assert all(list(each.admit([10**6, 1], 0.0)) == [10**6, 1] for each in POLICIES if not isinstance(each, DropExcess))
 
 
 @pytest.mark.parametrize("rates", [(), (0.5, 0.5), (1.0, 0.5), (0.0, 1.0), (0.5, 1.5)])

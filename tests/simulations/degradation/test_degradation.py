@@ -1,7 +1,9 @@
 """The whole experiment in its smallest form, and serving for real."""
 
 import json
+import shutil
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import polars as pl
 import pytest
 
 from cascade import Always, CallableScorer, CascadeError, DropExcess, LatencyTable, StageInfo
+from cascade.ticks import SystemClock
 from simulations.degradation import SCALES, DegradationSettings, simulate_degradation
 from simulations.degradation.live import serve_live
 from simulations.degradation.served import SHED
@@ -78,7 +81,8 @@ def test_a_finished_run_resumes_to_the_same_numbers(
 ) -> None:
     settings, report = run
     monkeypatch.setattr("simulations.degradation.run.write_report", lambda report, out: [])  # it draws for seconds
-    again = simulate_degradation(replace(settings, resume=True), "slicerank simulate degradation")
+    said = replace(settings, resume=True, peak_load=0.6)  # the default said aloud is no change
+    again = simulate_degradation(said, "slicerank simulate degradation")
     assert json.loads(json.dumps(again)) == report
 
 
@@ -86,6 +90,28 @@ def test_resuming_another_run_is_refused(run: tuple[DegradationSettings, dict]) 
     settings, _ = run
     with pytest.raises(CascadeError, match="settings changed"):
         simulate_degradation(replace(settings, resume=True, peak_load=0.5), "slicerank")
+
+
+def test_ones_own_trace(run: tuple[DegradationSettings, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its 4 seconds and 60 a second in virtual time; for real the scale's 0.2 s. With the networks trained above."""
+    settings, before = run
+    shutil.copytree(settings.out / "checkpoints", tmp_path / "out" / "checkpoints")
+    (tmp_path / "load.csv").write_text("seconds,requests\n7,20\n9,120\n")
+    monkeypatch.setattr("simulations.degradation.run.write_report", lambda report, out: [])  # it draws for seconds
+    own = replace(settings, out=tmp_path / "out", trace=tmp_path / "load.csv", resume=True)
+    report: dict = simulate_degradation(own, "slicerank simulate degradation")  # type: ignore[assignment]
+    found = report["degradation"]
+    assert found["loads"]["virtual"] == {
+        "seconds": 4.0,
+        "peak_requests_per_second": 60.0,
+        "trace": "kept its own 4.0 s and requests per second",
+    }
+    assert found["loads"]["live"]["seconds"] == before["degradation"]["loads"]["live"]["seconds"] == 0.2
+    summaries = found["summaries"]["virtual"]
+    assert 80 < summaries["full"]["requests"] < 200  # 140 expected
+    assert "60 a second at the peak" in report["protocols"]["virtual"]["tables"][0]["text"]
+    at = report["protocols"]["virtual"]["curves"][1]["series"][0]["x"]
+    assert 7 < at[0] < at[-1] < 11
 
 
 @pytest.mark.parametrize(
@@ -122,11 +148,30 @@ def test_serving_for_real_gives_every_request_its_own_answer() -> None:
     assert (served.finished >= served.begun).all()
 
 
+def test_to_deliver_an_answer_takes_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that goes on by a second whenever it is looked at, which a delivery does once."""
+
+    class Hurried(SystemClock):
+        looked = count()
+
+        def now(self) -> float:
+            return float(next(self.looked))
+
+    monkeypatch.setattr("simulations.degradation.live.SystemClock", Hurried)
+    scorer = CallableScorer([by_docid], [StageInfo(None, 0, 0.0)])
+    images = np.arange(40).reshape(20, 2)
+    with open_task(None, "", 20) as task:
+        served = serve_live(np.zeros(20), images, np.zeros(40, np.int64), scorer, Always(0), 1000.0, task)
+    assert (served.delivered > served.finished).all()
+    assert (np.diff(served.delivered) >= 1).all()
+    assert len(np.unique(served.finished)) == 1
+
+
 def test_what_the_policy_drops_for_real_is_marked_as_shed() -> None:
     scorer = CallableScorer([by_docid], [StageInfo(None, 0, 0.0)])
     never = DropExcess(LatencyTable((1,), {(-1, 0): [100.0]}), 0)
     with open_task(None, "", 3) as task:
         served = serve_live(np.zeros(3), np.zeros((3, 1), np.int64), np.zeros(1, np.int64), scorer, never, 0.01, task)
     assert (served.stage == SHED).all()
-    assert np.isnan(served.finished).all()
+    assert np.isnan([served.finished, served.delivered]).all()
     assert (served.right == 0).all()

@@ -27,12 +27,14 @@ POLICIES: dict[str, Policy] = {
     "anytime": Anytime(TABLE),
 }
 
+RIGHT = np.random.default_rng(0).random((3, 7)) < [[0.25], [0.5], [0.75]]  # (stages, images)
+
 traces = st.lists(st.integers(0, 400), max_size=60).map(sorted)
 
 
-def brute_force(name: str, arrivals: list[int], size: int) -> list[tuple[int, int, int] | None]:
-    """For each request (stage, begun, finished) in units, None for one that was shed: moment by moment."""
-    found: dict[int, tuple[int, int, int] | None] = {}
+def brute_force(name: str, arrivals: list[int], size: int) -> list[tuple[int, int, int, int] | None]:
+    """For each request (stage, begun, finished, candidates scored) in units, None for one that was shed."""
+    found: dict[int, tuple[int, int, int, int] | None] = {}
     waiting: list[int] = []
     free = moment = 0
     while len(found) < len(arrivals):
@@ -41,27 +43,27 @@ def brute_force(name: str, arrivals: list[int], size: int) -> list[tuple[int, in
         if due and moment >= free:
             left = HALF - moment % HALF
             batch, waiting = waiting, []
-            if name == "drop":
-                room = left // (COSTS[2] * size)
-                found |= dict.fromkeys(batch[room:])
-                batch = batch[:room]
-            n = len(batch) * size
+            kept = dict.fromkeys(batch, size)
+            if name == "drop" and len(batch) * size * COSTS[2] > left:
+                each, more = divmod(left // COSTS[2], len(batch))
+                kept = {k: each + (place < more) for place, k in enumerate(batch)}
+            n = sum(kept.values())
             stage = {"narrowest": 0, "full": 2, "drop": 2}.get(name, -1)
             if stage < 0:
                 stage = 0
                 for wider in (1, 2):
                     if n * COSTS[wider] <= left:
                         stage = wider
-            if batch:
+            if n:
                 free = moment + n * COSTS[stage]
-            found |= dict.fromkeys(batch, (stage, moment, free))
+            found |= {k: (stage, moment, free, own) if own else None for k, own in kept.items()}
         moment += 1
     return [found[k] for k in range(len(arrivals))]
 
 
 def serve(policy: Policy, arrivals: list[int], size: int, table: LatencyTable = TABLE) -> Served:
-    right = np.array([[0.25], [0.5], [0.75]]) + np.zeros((3, len(arrivals)))
-    return serve_virtually(np.array(arrivals, dtype=float) * UNIT, size, policy, table, 2 * HALF * UNIT, right)
+    images = np.arange(len(arrivals) * size).reshape(-1, size) % RIGHT.shape[1]
+    return serve_virtually(np.array(arrivals, dtype=float) * UNIT, images, policy, table, 2 * HALF * UNIT, RIGHT)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -75,9 +77,11 @@ def test_as_an_event_loop_does(name: str, arrivals: list[int], size: int) -> Non
             assert np.isnan([served.begun[k], served.finished[k]]).all()
             assert served.right[k] == 0
         else:
-            stage, begun, finished = wanted
+            stage, begun, finished, scored = wanted
             assert (served.stage[k], served.begun[k], served.finished[k]) == (stage, begun * UNIT, finished * UNIT)
-            assert served.right[k] == (stage + 1) / 4
+            assert served.delivered[k] == served.finished[k]
+            assert served.scored[k] == scored / size
+            assert served.right[k] == sum(RIGHT[stage, (k * size + i) % 7] for i in range(scored)) / size
 
 
 @pytest.mark.parametrize("name", POLICIES)
