@@ -1,19 +1,20 @@
 """Candidate tables: opening them, reading them whole or query by query, and saying what they hold."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
 from data.conform import conform
+from data.csv_tables import open_csv
 from data.errors import DataError
 from data.external_sort import Survey, sorted_frames, survey, whole_queries
 from data.files import Scratch, reading
 from data.schema import Request, TableSchema, is_list, resolve
-from data.sources import Source, described, format_of, open_csv, open_parquet, open_svmlight
+from data.sources import Source, described, format_of, open_parquet, open_svmlight
 
 BATCH_ROWS = 200_000
 """Rows of a batch where nothing else is asked for."""
@@ -86,6 +87,21 @@ class CandidateTable:
                 return
             yield conform(frame, self.schema, where)
 
+    def with_ids(self, types: Mapping[str, pl.DataType]) -> "CandidateTable":
+        """The same table with id columns as another table has them; text does not say whether 7 is a number.
+
+        types: for categorical columns Int64, which makes the id null, so unknown, where it is not the usual form of a
+        whole number, or String.
+        """
+        casts, dtypes = [], dict(self.schema.dtypes)
+        for name, dtype in types.items():
+            if dtypes[name] != dtype:
+                text = pl.col(name).cast(pl.String)
+                whole = text.cast(pl.Int64, strict=False)
+                casts.append(text if dtype == pl.String else pl.when(whole.cast(pl.String) == text).then(whole))
+                dtypes[name] = dtype
+        return replace(self, schema=replace(self.schema, dtypes=dtypes), _source=self._source.with_columns(casts))
+
     def fingerprint(self) -> str:
         """A hash (64 hexadecimal digits) of the columns and the values that reading gives.
 
@@ -124,13 +140,15 @@ def scan_candidates(
     features: Sequence[str] | None = None,
     categorical: Sequence[str] = (),
     time: str | None = None,
+    exclude: Sequence[str] = (),
 ) -> CandidateTable:
     """Open a candidate table.
 
     Columns ``qid`` and ``docid`` (integer or string), ``label`` if there is one, under these names or their
     aliases (:data:`data.columns.ALIASES`). Features are numeric columns, or one list/array column
     ``features``, which becomes ``f0``, ``f1``, ... SVMlight/LETOR text gives ``f1`` to ``fn`` by its indices,
-    absent ones 0, and ``docid`` from the ``#docid = X`` comment, else the row's number from 0.
+    absent ones 0, and ``docid`` from the ``#docid = X`` comment, else the row's number from 0. What CSV columns
+    are follows from all of their values (:func:`data.csv_tables.open_csv`).
 
         scan_candidates("train.parquet", categorical=["user", "item"]).read()
         scan_candidates("rank.train", format="svmlight", groups="rank.train.query")
@@ -146,13 +164,14 @@ def scan_candidates(
             highest index in the file are features that are 0 everywhere.
         categorical: integer or string columns that are ids.
         time: a column that says when, a number or a date.
+        exclude: columns that are not read, whatever they hold.
 
     Raises:
         DataError: no such file, an unreadable or empty one, an unknown suffix or format, a missing or ill-typed
-            column, a bad SVMlight line, group sizes that do not fit.
+            column, a bad line of SVMlight or CSV, group sizes that do not fit.
     """
     paths = _paths(path)
-    request = Request(None if features is None else tuple(features), tuple(categorical), time)
+    request = Request(None if features is None else tuple(features), tuple(categorical), time, tuple(exclude))
     formats = {format_of(each, format) for each in paths}
     if len(formats) > 1:
         raise DataError(f"the files of one table must have one format, got {' and '.join(sorted(formats))}")
@@ -162,7 +181,7 @@ def scan_candidates(
     if kind == "svmlight":
         source = open_svmlight(paths, None if groups is None else _paths(groups), features)
     elif kind == "csv":
-        source = open_csv(paths, categorical, time)
+        source = open_csv(paths, categorical, features, time, exclude)
     else:
         source = open_parquet(paths)
     schema = resolve(source.columns, request, _widths(source, paths), described(paths))

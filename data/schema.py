@@ -1,6 +1,6 @@
 """What a candidate table's columns are: keys, numeric features, categorical ids, time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +20,7 @@ class TableSchema:
         time: the column that says when, or None.
         dtypes: what each column has as its type, in the columns' order: qid, docid, label, time,
             categorical, numeric.
-        ignored: columns of the file that are not read.
+        ignored: columns of the file that are not read, and their types there.
     """
 
     numeric: tuple[str, ...]
@@ -28,7 +28,7 @@ class TableSchema:
     has_label: bool
     time: str | None
     dtypes: dict[str, pl.DataType]
-    ignored: tuple[str, ...] = ()
+    ignored: dict[str, pl.DataType] = field(default_factory=dict)
 
     @property
     def has_time(self) -> bool:
@@ -46,22 +46,28 @@ class Request:
     """What the caller of :func:`data.scan_candidates` asked for.
 
     features: names, or None for every numeric column that is no key.
+    exclude: columns to leave out.
     """
 
     features: tuple[str, ...] | None
     categorical: tuple[str, ...]
     time: str | None
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        named = [*(self.features or ()), *self.categorical, *([self.time] if self.time else [])]
+        named = [*(self.features or ()), *self.categorical, *([self.time] if self.time else []), *self.exclude]
         twice = sorted({name for name in named if named.count(name) > 1})
         if twice:
-            raise DataError(f"a column has one role (feature, categorical or time), {twice[0]!r} was named twice")
+            raise DataError(
+                f"a column has one role (feature, categorical, time or excluded), {twice[0]!r} was named twice"
+            )
         if self.features is not None and not (self.features or self.categorical):
             raise DataError("features must name at least one column, got none: leave it out for all numeric columns")
         keys = [name for name in named if name in ("qid", "docid", "label")]
         if keys:
-            raise DataError(f"{keys[0]!r} is a key, it can be no feature, categorical or time column: leave it out")
+            raise DataError(
+                f"{keys[0]!r} is a key, it can be no feature, categorical, time or excluded column: leave it out"
+            )
 
 
 def resolve(columns: pl.Schema, request: Request, widths: dict[str, int], where: Path | str) -> TableSchema:
@@ -77,7 +83,7 @@ def resolve(columns: pl.Schema, request: Request, widths: dict[str, int], where:
     """
     names = columns.names()
     asked = (*(request.features or ()), *request.categorical, *([request.time] if request.time else []))
-    require(("qid", "docid", *asked), names, where)
+    require(("qid", "docid", *asked, *request.exclude), names, where)
     dtypes: dict[str, pl.DataType] = {name: key_dtype(name, columns[name], where) for name in ("qid", "docid")}
     if "label" in names:
         if not is_number(columns["label"]):
@@ -102,7 +108,7 @@ def resolve(columns: pl.Schema, request: Request, widths: dict[str, int], where:
     if not numeric and not request.categorical:
         raise DataError(f"{where}: at least one numeric or categorical feature is wanted, got none: add a column")
     used = {"qid", "docid", "label", *asked, *sources}
-    ignored = tuple(name for name in names if name not in used)
+    ignored = {name: dtype for name, dtype in columns.items() if name not in used}
     return TableSchema(numeric, request.categorical, "label" in names, request.time, dtypes, ignored)
 
 
@@ -119,7 +125,7 @@ def _feature_columns(columns: pl.Schema, request: Request, where: Path | str) ->
         if LIST_FEATURES in columns and is_list(columns[LIST_FEATURES]):
             chosen = [LIST_FEATURES]
         else:
-            taken = {*request.categorical, request.time}
+            taken = {*request.categorical, request.time, *request.exclude}
             chosen = [
                 name
                 for name, dtype in columns.items()

@@ -1,4 +1,4 @@
-"""Candidate files as lazy frames: Parquet, CSV, and SVMlight by way of Parquet in a temporary folder."""
+"""Candidate files as lazy frames: Parquet, and SVMlight by way of Parquet in a temporary folder."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,6 @@ FORMATS: dict[str, str] = {
 }
 """Suffixes and the formats they stand for."""
 
-_CSV_SAMPLE = 10_000
 _FEATURE_NAME = re.compile(r"f(0|[1-9][0-9]*)")
 
 
@@ -69,49 +68,6 @@ def open_parquet(paths: Sequence[Path]) -> Source:
             )
         first = columns
     return _named(pl.scan_parquet(list(paths), glob=False, hive_partitioning=False), paths)
-
-
-def open_csv(paths: Sequence[Path], ids: Sequence[str], time: str | None = None) -> Source:
-    """CSV files with a header, one after the other.
-
-    A column is numeric when its first 10,000 values are (missing ones apart); numbers are read as floats,
-    but for ``ids`` and the keys. The column ``time`` may hold ISO dates (2024-01-31) or moments
-    (2024-01-31 12:00:00).
-    """
-    first: pl.Schema | None = None
-    overrides: dict[str, pl.DataType] = {}
-    moments: list[pl.Expr] = []
-    for path in paths:
-        with reading(existing_file(path)):
-            found = pl.scan_csv(path, infer_schema_length=_CSV_SAMPLE, glob=False).collect_schema()
-            sample = pl.read_csv(path, n_rows=_CSV_SAMPLE, infer_schema=False, glob=False)
-        if first is not None and found.names() != first.names():
-            raise DataError(f"{path} must have the columns of {paths[0]} in the same order: {', '.join(first)}")
-        if first is None:
-            names = renames(sample.columns)
-            first = found
-            for name, dtype in found.items():
-                is_id = names.get(name, name) in ("qid", "docid", *ids)
-                empty = len(sample) > 0 and sample[name].null_count() == len(sample)
-                if name == time and dtype == pl.String and not empty:
-                    moments = _moments(sample[name])
-                elif not is_id and (dtype.is_integer() or (dtype == pl.String and empty)):
-                    overrides[name] = pl.Float64()
-    scan = pl.scan_csv(
-        list(paths), glob=False, infer_schema_length=_CSV_SAMPLE, schema_overrides=overrides, low_memory=True
-    )
-    return _named(scan.with_columns(moments), paths)
-
-
-def _moments(sample: pl.Series) -> list[pl.Expr]:
-    """How to read a column of text as dates or moments; nothing where it holds neither."""
-    written, text = sample.drop_nulls(), pl.col(sample.name).str
-    if written.str.to_date("%Y-%m-%d", strict=False).null_count() == 0:
-        return [text.to_date("%Y-%m-%d")]
-    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"):
-        if written.str.to_datetime(form, strict=False).null_count() == 0:
-            return [text.to_datetime(form)]
-    return []
 
 
 def _named(scan: pl.LazyFrame, paths: Sequence[Path]) -> Source:

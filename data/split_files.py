@@ -16,11 +16,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data.columns import require
+from data.csv_tables import open_csv
 from data.errors import DataError
-from data.files import atomic_folder, reading
+from data.files import atomic_folder, first_line, reading
 from data.prepared import PARTS
 from data.schema import key_dtype
-from data.sources import Source, format_of, open_csv, open_parquet, open_svmlight
+from data.sources import Source, format_of, open_parquet, open_svmlight
 from data.table_splits import check_shares, check_time, missing_times, parts_by_time
 
 RECORD = "split.json"
@@ -61,7 +62,7 @@ def split_table(
         shares: of the three parts, each above 0, summing to 1.
         seed: of the hash, non-negative.
         time: column that says when, a number or a date.
-        categorical: for CSV, columns whose whole numbers are ids; other numbers become floats.
+        categorical: for CSV, columns that hold ids; numbers in other columns become floats.
 
     Raises:
         DataError: an unreadable table, a missing or ill-typed column, null ids or times, a part without queries, a
@@ -84,7 +85,7 @@ def split_table(
         )
     with atomic_folder(out, RECORD) as folder:
         parts = tuple(
-            _write(table, queries, part == number, folder / f"{PARTS[number]}.parquet") for number in range(3)
+            _write(table, queries, part == number, folder / f"{PARTS[number]}.parquet", path) for number in range(3)
         )
         record = {
             "schema": 1,
@@ -103,7 +104,7 @@ def _open(path: Path, categorical: Sequence[str], time: str | None) -> Source:
     if kind == "svmlight":
         source = open_svmlight([path], None, None)
     elif kind == "csv":
-        source = open_csv([path], categorical, time)
+        source = open_csv([path], categorical, time=time)
     else:
         source = open_parquet([path])
     require(("qid", *([time] if time is not None else []), *categorical), source.columns.names(), path)
@@ -139,12 +140,16 @@ def _by_hash(qids: pl.Series, shares: Sequence[float], seed: int) -> NDArray[np.
     return np.searchsorted(borders, np.array(places, dtype=np.float64) / 2.0**64, side="right")
 
 
-def _write(table: pl.LazyFrame, queries: pl.DataFrame, chosen: NDArray[np.bool_], path: Path) -> SplitPart:
+def _write(
+    table: pl.LazyFrame, queries: pl.DataFrame, chosen: NDArray[np.bool_], path: Path, source: Path
+) -> SplitPart:
     wanted = queries.filter(chosen).select("qid")
     rows = table.join(wanted.lazy(), on="qid", how="semi", maintain_order="left")
-    with reading(path):
+    try:
         rows.sink_parquet(path, engine="streaming", maintain_order=True)
         count = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    except pl.exceptions.PolarsError as error:  # not OSError: the table was read before, so it is the disk written to
+        raise DataError(f"{source} cannot be read ({first_line(error)}): it is damaged or changed meanwhile") from error
     return SplitPart(path.stem, path, count, len(wanted))
 
 

@@ -12,8 +12,10 @@ from cascade import CascadeError, Evaluation, compare_systems, evaluate
 from cascade.judged import By, Ties
 from cascade.significance import Test
 from data import DataError, read_qrels, read_run, scan_candidates
-from data.columns import renames, require
+from data.columns import require
+from data.csv_tables import open_csv
 from data.files import existing_file, reading
+from data.sources import open_parquet
 from simulations.ranker_files import TREC_SUFFIXES
 from simulations.run_cost import RunCost, read_cost
 from slicing.files import atomic_path, check_writable
@@ -69,7 +71,8 @@ def evaluate_files(request: EvaluateRequest) -> EvaluationReport:
 
     Raises:
         DataError: for a file that can't be read or lacks a column.
-        CascadeError: for an unknown measure, duplicate candidates, or a baseline that is none of the results.
+        CascadeError: for an unknown measure, duplicate candidates, a baseline that is none of the results, or a result
+            of which no query, or in these no candidate, is judged.
     """
     if not request.results:
         raise CascadeError("evaluate needs at least one result and the judgements, got one file; name both")
@@ -84,6 +87,7 @@ def evaluate_files(request: EvaluateRequest) -> EvaluationReport:
     evaluations = {}
     for name, path in zip(names, request.results, strict=True):
         run, judged = _same_ids(read_result(path, request.by), judgements)
+        _refuse_strangers(run, judged, path, request.judgements)
         evaluations[name] = evaluate(
             run,
             judged,
@@ -138,15 +142,14 @@ def _columns(path: Path, needed: Sequence[str], wanted: Sequence[str]) -> pl.Dat
     suffix = path.suffix.lower()
     if suffix not in (".parquet", ".csv"):
         raise DataError(f"{path}: unknown suffix {suffix!r}: .parquet, .csv, .trec and .run are known: rename it")
+    source = open_parquet([path]) if suffix == ".parquet" else open_csv([path], numbers=(*needed, *wanted))
+    names = source.columns.names()
+    require(needed, names, path)
     with reading(path):
-        lazy = pl.scan_parquet(path, glob=False) if suffix == ".parquet" else pl.scan_csv(path, glob=False)
-        names = lazy.collect_schema().names()
-    found = renames(names)
-    canonical = [found.get(name, name) for name in names]
-    require(needed, canonical, path)
-    with reading(path):
-        chosen = [name for name in (*needed, *wanted) if name in canonical]
-        return lazy.rename(found).select(chosen).collect(engine="streaming")
+        frame = source.frame.select(name for name in (*needed, *wanted) if name in names).collect(engine="streaming")
+    if suffix == ".csv" and "rank" in frame.columns and (frame["rank"] == frame["rank"].round()).all():
+        frame = frame.with_columns(pl.col("rank").cast(pl.Int64, strict=False))
+    return frame
 
 
 def _first_line(path: Path) -> str:
@@ -171,6 +174,24 @@ def _same_ids(run: pl.DataFrame, judgements: pl.DataFrame) -> tuple[pl.DataFrame
             run = run.with_columns(pl.col(name).cast(pl.String))
             judgements = judgements.with_columns(pl.col(name).cast(pl.String))
     return run, judgements
+
+
+def _refuse_strangers(run: pl.DataFrame, judgements: pl.DataFrame, path: Path, judged: Path) -> None:
+    """Refuse a result that has nothing to do with the judgements: zeros would look as if it had been measured."""
+    shared = run.lazy().select("qid").unique().join(judgements.lazy().select("qid"), on="qid", how="semi").collect()
+    if not len(shared) and len(run) and len(judgements):
+        raise CascadeError(
+            f"no query of {path} is judged in {judged}: its ids are such as {run['qid'][0]!r}, those judged such as "
+            f"{judgements['qid'][0]!r}; write them alike, or name the judgements of these queries"
+        )
+    pairs = run.lazy().select("qid", "docid").join(judgements.lazy(), on=["qid", "docid"], how="semi")
+    if len(run) and len(judgements) and not len(pairs.head(1).collect(engine="streaming")):
+        qid = shared["qid"].min()
+        ours, theirs = (frame.filter(pl.col("qid") == qid)["docid"][0] for frame in (run, judgements))
+        raise CascadeError(
+            f"no candidate of {path} is judged in {judged}: in query {qid!r} its ids are such as {ours!r}, those "
+            f"judged such as {theirs!r}; write them alike, or name the judgements of these candidates"
+        )
 
 
 def _write(path: Path, report: EvaluationReport) -> tuple[Path, ...]:

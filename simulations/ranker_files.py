@@ -48,6 +48,17 @@ class Columns:
         return table
 
 
+def with_like_ids(tables: Sequence[CandidateTable]) -> list[CandidateTable]:
+    """The tables with ids of one type in each categorical column: strings, where any table has strings."""
+    text: dict[str, pl.DataType] = {
+        name: pl.String()
+        for each in tables
+        for name in each.schema.categorical
+        if each.schema.dtypes[name] == pl.String
+    }
+    return [each.with_ids(text) for each in tables]
+
+
 def model_file(model: Path) -> Path:
     """The ranker's file, given it or the folder that training wrote."""
     return model / MODEL if model.is_dir() else model
@@ -83,7 +94,12 @@ def open_for(ranker: Ranker, path: Path, more: Sequence[str] = (), rate: float |
     missing = [name for name in numeric if name not in table.schema.numeric]
     if missing:
         raise DataError(f"{path}: unable to find feature {missing[0]!r}, which the ranker reads: add it")
-    return table
+    return table.with_ids({name: _id_type(ranker, name) for name in ids})
+
+
+def _id_type(ranker: Ranker, name: str) -> pl.DataType:
+    """As what a ranker learned the ids of a column."""
+    return pl.Int64() if ranker.vocabularies[name].known.dtype.kind == "i" else pl.String()
 
 
 def _has_list(path: Path) -> bool:

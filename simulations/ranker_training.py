@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data import split_by_query
-from simulations.ranker_files import MODEL, Columns
+from simulations.ranker_files import MODEL, Columns, with_like_ids
 from simulations.report.environment import machine, versions
 from simulations.report.write import check_out
 from simulations.tables import ranker_arrays
@@ -77,11 +77,10 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     settings = RankerSettings(**{**_shallow(request.settings), "categorical": opened.schema.categorical})
     settings.training_scheme()  # refuses wrong settings before the table is read
     check_tiers(settings.tiers, names, settings.rates)
-    frame = opened.read()
     if request.validation is None:
-        train, held = split_by_query(frame, (1 - request.share, request.share), settings.seed)
+        train, held = split_by_query(opened.read(), (1 - request.share, request.share), settings.seed)
     else:
-        train, held = frame, columns.open(request.validation).read()
+        train, held = (table.read() for table in with_like_ids([opened, columns.open(request.validation)]))
     check_out(request.out)
     identity = _identity(train, held, names, settings)
     _check_resume(request, identity)

@@ -91,3 +91,35 @@ def test_what_can_not_be_measured_is_refused(tmp_path: Path, table: Path, labell
     ):
         with pytest.raises(error, match=said):
             evaluate_files(request)
+
+
+def test_ids_of_csv_are_those_of_the_judgements(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    padded = labelled.with_columns(pl.col("qid", "docid").cast(pl.String).str.zfill(5))
+    run = ranking(padded, 0)
+    run.write_csv(tmp_path / "r.csv")
+    padded.select("qid", "docid", "label").write_csv(tmp_path / "t.csv")
+    write_qrels(padded, tmp_path / "j.qrels")
+    for judgements in ("t.csv", "j.qrels"):
+        report = evaluate_files(EvaluateRequest((tmp_path / "r.csv",), tmp_path / judgements, ("nDCG@10", "RR")))
+        assert report.evaluations["r"].means == pytest.approx(expected(run, padded, ["nDCG@10", "RR"]), abs=1e-9)
+
+
+def test_a_result_of_other_queries_or_candidates_is_refused(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    ranking(labelled, 0).write_csv(tmp_path / "r.csv")
+    padded = pl.format("0{}", pl.col("qid"))
+    labelled.with_columns(qid=padded).write_parquet(tmp_path / "q.parquet")
+    with pytest.raises(CascadeError, match=r"no query of .*r\.csv is judged in .*: .* such as '0', .* such as '00';"):
+        evaluate_files(EvaluateRequest((tmp_path / "r.csv",), tmp_path / "q.parquet"))
+    labelled.with_columns(docid=pl.format("d{}", pl.col("docid"))).write_parquet(tmp_path / "d.parquet")
+    with pytest.raises(CascadeError, match=r"no candidate of .*r\.csv is judged in .*d\.parquet: in query 0 its"):
+        evaluate_files(EvaluateRequest((tmp_path / "r.csv",), tmp_path / "d.parquet"))
+
+
+def test_mixed_ids_and_late_fractions_in_csv(tmp_path: Path) -> None:
+    rows = [f"q,{i},{i % 2},{i + 1}" for i in range(150)] + ["q,d150,0.5,151"]
+    (tmp_path / "mix.csv").write_text("\n".join(["qid,docid,label,rank", *rows]))
+    report = evaluate_files(EvaluateRequest((tmp_path / "mix.csv",), tmp_path / "mix.csv", ("RR",)))
+    assert report.evaluations["mix"].means == {"RR": 0.5}
+    (tmp_path / "mix.csv").write_text("\n".join(["qid,docid,label,rank", *rows, "q,d151,0,last"]))
+    with pytest.raises(DataError, match=r"mix\.csv, line 153: column 'rank' must be numeric, got 'last'"):
+        evaluate_files(EvaluateRequest((tmp_path / "mix.csv",), tmp_path / "mix.csv", ("RR",)))

@@ -11,7 +11,7 @@ import torch
 from cascade import evaluate
 from data import DataError, split_by_query, write_candidates
 from data.prepared import Roles, write_prepared
-from simulations.ranker_files import Columns
+from simulations.ranker_files import Columns, open_for
 from simulations.ranker_training import Trained, TrainRequest, train_ranker
 from slicing import Ranker, RankerSettings, SlicingError
 
@@ -82,3 +82,21 @@ def test_bad_requests_are_refused_before_anything_is_written(
         with pytest.raises(error, match=said):
             train_ranker(request, "")
     assert not out.exists()
+
+
+def test_ids_of_csv_are_the_same_ones_in_every_table(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    words = labelled.with_columns(user=pl.when(pl.col("qid") == 29).then(pl.lit("d7")).otherwise(pl.col("qid") % 5))
+    first, later = words.filter(pl.col("qid") < 20), words.filter(pl.col("qid") >= 20)
+    first.write_csv(tmp_path / "a.csv")
+    later.write_csv(tmp_path / "b.csv")
+    settings = replace(SETTINGS, epochs=1)
+    request = TrainRequest(
+        tmp_path / "a.csv", tmp_path / "m", tmp_path / "b.csv", Columns(None, ("user",)), 0.2, settings
+    )
+    ranker = train_ranker(request, "").ranker  # numbers there, words here
+    assert list(ranker.vocabularies["user"].known) == ["0", "1", "2", "3", "4"]
+    assert open_for(ranker, tmp_path / "a.csv").read()["user"].to_list() == first["user"].to_list()
+    alone = train_ranker(replace(request, validation=None), "").ranker
+    assert list(alone.vocabularies["user"].known) == [0, 1, 2, 3, 4]
+    read = open_for(alone, tmp_path / "b.csv").read()["user"]
+    assert read.to_list() == [None if user == "d7" else int(user) for user in later["user"]]
