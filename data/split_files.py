@@ -92,11 +92,26 @@ def split_table(
             "by": "query" if time is None else "time",
             "shares": list(shares),
             **({"seed": seed} if time is None else {"time": time, "first": _firsts(queries, part)}),
+            "categorical": list(categorical),
             "parts": {each.name: {"rows": each.rows, "queries": each.queries} for each in parts},
         }
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
     return tuple(SplitPart(each.name, out / each.path.name, each.rows, each.queries) for each in parts)
+
+
+def split_record(folder: Path) -> dict[str, Any]:
+    """What :func:`split_table` wrote down about the columns of the files in a folder: ``time`` and ``categorical``.
+
+    Empty where the folder is no split, or was made before these were written.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        time, ids = record.get("time"), record.get("categorical", [])
+    except (OSError, ValueError, AttributeError, RecursionError):  # some other split.json
+        return {}
+    good = {"categorical": tuple(ids)} if isinstance(ids, list) and all(isinstance(name, str) for name in ids) else {}
+    return {**good, "time": time} if isinstance(time, str) else good
 
 
 def _open(path: Path, categorical: Sequence[str], time: str | None) -> Source:

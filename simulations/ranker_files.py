@@ -1,13 +1,16 @@
 """Rankers and candidate tables as files: which columns a table has to be trained on, and which a ranker reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from cascade import CascadeError
 from data import CandidateTable, DataError, load_prepared, scan_candidates
+from data.columns import RESULTS
+from data.split_files import split_record
 from slicing import Ranker
 
 MODEL = "model.safetensors"
@@ -18,23 +21,39 @@ TREC_SUFFIXES = (".trec", ".run")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns are what; None leaves it to the table (every numeric column is a feature, none an id)."""
+    """Which columns are what; None leaves it to the table (every numeric column is a feature, none an id).
+
+    time: the column by which the table was split, which is no feature unless it is asked for. exclude: columns that
+    are left out.
+    """
 
     features: tuple[str, ...] | None = None
     categorical: tuple[str, ...] | None = None
+    time: str | None = None
+    exclude: tuple[str, ...] = ()
 
     def of(self, path: Path) -> "Columns":
-        """Filled in from the prepared data set in which the table lies (`OUT/fold1/train.parquet`), if it does."""
-        if self.features is not None or self.categorical is not None:
+        """Filled in by what is written beside the table about its columns, where they were not all named.
+
+        That is the `meta.json` of the prepared data set in which it lies (`OUT/fold1/train.parquet`), or the
+        `split.json` beside it.
+        """
+        if self.features is None and self.categorical is None:
+            roles = _prepared_roles(path.resolve().parent.parent)
+            if roles is not None:
+                features = tuple(name for name in roles["numeric"] if name not in self.exclude)
+                ids = tuple(name for name in roles["categorical"] if name not in self.exclude)
+                return replace(self, features=features, categorical=ids)
+        if self.features is not None:
             return self
-        folder = path.resolve().parent.parent
-        if not (folder / "meta.json").is_file():
-            return self
-        try:
-            roles = load_prepared(folder).meta["columns"]
-        except DataError:  # some other meta.json
-            return self
-        return Columns(tuple(roles["numeric"]), tuple(roles["categorical"]))
+        record = split_record(path.parent)
+        ids, time = record.get("categorical", ()), record.get("time")
+        categorical = self.categorical
+        if categorical is None and ids:
+            categorical = tuple(name for name in ids if name not in self.exclude)
+        return replace(
+            self, categorical=categorical, time=None if time in (*(categorical or ()), *self.exclude) else time
+        )
 
     def open(self, path: Path) -> CandidateTable:
         """Open a labelled table.
@@ -42,10 +61,36 @@ class Columns:
         Raises:
             DataError: as `data.scan_candidates`, or for a table without labels.
         """
-        table = scan_candidates(path, features=self.features, categorical=self.categorical or ())
+        left_out = (*self.exclude, *(() if self.time is None else (self.time,)))
+        table = _opened(path, self.features, self.categorical or (), left_out)
         if not table.schema.has_label:
             raise DataError(f"{path}: this needs labels, the table has none: add a column 'label'")
         return table
+
+    def unused(self, table: CandidateTable) -> dict[str, str]:
+        """The columns of a table that this opened which are not read, and why, in a word or two."""
+        return {name: self._why(name, dtype) for name, dtype in table.schema.ignored.items()}
+
+    def _why(self, name: str, dtype: pl.DataType) -> str:
+        if name in self.exclude:
+            return "excluded"
+        if name == self.time:
+            return "time"
+        if self.features is not None:
+            return "not named"
+        if name in RESULTS:
+            return "result"
+        return "text" if dtype == pl.String else str(dtype)
+
+
+def _prepared_roles(folder: Path) -> dict[str, Any] | None:
+    if not (folder / "meta.json").is_file():
+        return None
+    try:
+        roles: dict[str, Any] = load_prepared(folder).meta["columns"]
+    except DataError:  # some other meta.json
+        return None
+    return roles
 
 
 def with_like_ids(tables: Sequence[CandidateTable]) -> list[CandidateTable]:
@@ -89,12 +134,20 @@ def open_for(ranker: Ranker, path: Path, more: Sequence[str] = (), rate: float |
     read = ranker.columns_at(ranker.rates[-1] if rate is None else rate)
     numeric = tuple(name for name in read if name in ranker.numeric)
     ids = [name for name in read if name in ranker.vocabularies]
-    features = None if _has_list(path) else numeric
-    table = scan_candidates(path, features=features, categorical=(*ids, *more))
-    missing = [name for name in numeric if name not in table.schema.numeric]
+    table = _opened(path, numeric, (*ids, *more))
+    return table.with_ids({name: _id_type(ranker, name) for name in ids})
+
+
+def _opened(
+    path: Path, features: tuple[str, ...] | None, categorical: Sequence[str], exclude: Sequence[str] = ()
+) -> CandidateTable:
+    """Open a table of these features, which may stand in one list column as f0, f1, ..."""
+    wanted = None if _has_list(path) else features
+    table = scan_candidates(path, features=wanted, categorical=categorical, exclude=exclude)
+    missing = [name for name in features or () if name not in table.schema.numeric]
     if missing:
         raise DataError(f"{path}: unable to find feature {missing[0]!r}, which the ranker reads: add it")
-    return table.with_ids({name: _id_type(ranker, name) for name in ids})
+    return table
 
 
 def _id_type(ranker: Ranker, name: str) -> pl.DataType:

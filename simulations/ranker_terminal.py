@@ -48,12 +48,36 @@ def show_trained(trained: Trained, settings: RankerSettings, console: Console) -
             f"once per query, {ranker.query_flops():,} of the last rate's FLOPs: {len(ranker.query)} query features "
             f"({', '.join(ranker.query[:8])}{', ...' if len(ranker.query) > 8 else ''})",
         )
+    _line(console, _columns_read(trained))
     learnt, held = trained.queries
     _line(
         console,
         f"epoch {trained.result.best_epoch + 1} of {len(trained.result.history)}, {learnt:,} queries for training, "
         f"{held:,} for validation; {trained.file}",
     )
+
+
+def _columns_read(trained: Trained) -> str:
+    """What the ranker reads, and which columns of the table it does not."""
+    ranker = trained.ranker
+    said = []
+    for count, what, names in (
+        (len(ranker.numeric), "feature", list(ranker.numeric)),
+        (len(ranker.vocabularies), "column of ids", list(ranker.vocabularies)),
+    ):
+        if count:
+            plural = what if count == 1 else what.replace("feature", "features").replace("column", "columns")
+            said.append(f"{count} {plural}: {_listed(names)}")
+    # columns left out without being named are all shown: they may be missed
+    named = [name for name, why in trained.unused.items() if why == "not named"]
+    others = [f"{name} ({why})" for name, why in trained.unused.items() if why != "not named"]
+    if named or others:
+        said.append(f"not used: {', '.join([*others, *([_listed(named)] if named else [])])}")
+    return "; ".join(said)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f", ... ({len(names) - 8} more)" if len(names) > 8 else "")
 
 
 def show_plan(report: PlanReport, console: Console) -> None:

@@ -54,6 +54,8 @@ class Trained:
     file: Path
     queries: tuple[int, int]
     """Of training and validation."""
+    unused: dict[str, str] = field(default_factory=dict)
+    """The columns of the table that the ranker does not read, and why."""
 
 
 def train_ranker(request: TrainRequest, command: str, progress: Progress | None = None) -> Trained:
@@ -72,6 +74,7 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
         raise SlicingError(f"seed must be a whole number of at least 0, got {request.settings.seed}; try 0")
     columns = request.columns.of(request.table)
     opened = columns.open(request.table)
+    unused = columns.unused(opened)
     columns = Columns(opened.schema.numeric, columns.categorical or ())
     names = (*opened.schema.numeric, *opened.schema.categorical)
     settings = RankerSettings(**{**_shallow(request.settings), "categorical": opened.schema.categorical})
@@ -106,6 +109,11 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
             "validation": _described(request.validation or request.table, held),
             "fingerprint": identity["data"],
         },
+        "columns": {
+            "numeric": list(opened.schema.numeric),
+            "categorical": list(opened.schema.categorical),
+            "unused": unused,
+        },
         "settings": asdict(settings),
         "measure": measure_name(settings),
         "rates": list(ranker.rates),
@@ -120,7 +128,8 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     ranker.save(request.out / MODEL, {"best_epoch": result.best_epoch, "fingerprint": identity["data"]})
     with atomic_path(request.out / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return Trained(ranker, result, request.out / MODEL, (train["qid"].n_unique(), held["qid"].n_unique()))
+    queries = train["qid"].n_unique(), held["qid"].n_unique()
+    return Trained(ranker, result, request.out / MODEL, queries, unused)
 
 
 def measure_name(settings: RankerSettings) -> str:

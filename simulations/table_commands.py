@@ -28,6 +28,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--share", type=float, default=0.2, show_default=True, help="Of TABLE's queries, without --validation.")
 @click.option("--features", callback=column_names, help="Numeric columns [default: all but keys and results].")
 @click.option("--categorical", callback=column_names, help="Columns of ids, each with an embedding.")
+@click.option("--exclude", callback=column_names, help="Columns that are no features.")
 @click.option("--tiers", type=_FILE, help="TOML file of feature tiers: first rate and cost of features. See the guide.")
 @click.option(
     "--query-features",
@@ -83,6 +84,7 @@ def train(
     share: float,
     features: tuple[str, ...] | None,
     categorical: tuple[str, ...] | None,
+    exclude: tuple[str, ...] | None,
     tiers: Path | None,
     resume: bool,
     out: Path,
@@ -92,7 +94,8 @@ def train(
     """Train a ranker that scores at every rate, on the labelled candidates of TABLE.
 
     Writes model.safetensors and train.json into --out. A table that `slicerank data` prepared brings the roles of its
-    columns along.
+    columns along, and one that `data split` wrote its time and ids. Columns of text are not read; the last lines say
+    which.
 
     \b
     Examples:
@@ -110,7 +113,9 @@ def train(
     from slicing.progress import default_progress
 
     settings = RankerSettings(tiers=() if tiers is None else read_tiers(tiers), **options)
-    request = TrainRequest(table, out, validation, Columns(features, categorical), share, settings, resume)
+    request = TrainRequest(
+        table, out, validation, Columns(features, categorical, exclude=exclude or ()), share, settings, resume
+    )
     show_trained(train_ranker(request, command_text(), default_progress(quiet)), settings, Console())
 
 

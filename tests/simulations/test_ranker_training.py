@@ -1,5 +1,6 @@
 """Training from a table: the file holds what the record says, and resuming is of the same run."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from rich.console import Console
 
 from cascade import evaluate
-from data import DataError, split_by_query, write_candidates
+from data import DataError, split_by_query, split_table, write_candidates
 from data.prepared import Roles, write_prepared
 from simulations.ranker_files import Columns, open_for
+from simulations.ranker_terminal import show_trained
 from simulations.ranker_training import Trained, TrainRequest, train_ranker
 from slicing import Ranker, RankerSettings, SlicingError
 
@@ -100,3 +103,50 @@ def test_ids_of_csv_are_the_same_ones_in_every_table(tmp_path: Path, labelled: p
     assert list(alone.vocabularies["user"].known) == [0, 1, 2, 3, 4]
     read = open_for(alone, tmp_path / "b.csv").read()["user"]
     assert read.to_list() == [None if user == "d7" else int(user) for user in later["user"]]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_the_time_of_a_split_is_no_feature_and_what_is_left_out_is_said(
+    tmp_path: Path, labelled: pl.DataFrame, suffix: str
+) -> None:
+    frame = labelled.with_columns(when=1000 - pl.col("qid"), user=pl.col("qid") % 5, note=pl.lit("some words"))
+    write_candidates(frame, tmp_path / f"t.{suffix}")
+    made = split_table(
+        tmp_path / f"t.{suffix}", tmp_path / "parts", shares=(0.6, 0.2, 0.2), time="when", categorical=["user"]
+    )
+    settings = replace(SETTINGS, epochs=1)
+    request = TrainRequest(made[0].path, tmp_path / "m", made[1].path, Columns(exclude=("f2",)), settings=settings)
+    trained = train_ranker(request, "")
+    assert trained.ranker.columns == ("f1", "f3", "f4", "f5", "f6", "user")
+    unused = {"when": "time", "note": "text", "f2": "excluded", "ideal": "result"}
+    columns = {"numeric": ["f1", "f3", "f4", "f5", "f6"], "categorical": ["user"], "unused": unused}
+    assert json.loads((tmp_path / "m" / "train.json").read_text())["columns"] == columns
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    show_trained(trained, settings, console)
+    assert isinstance(console.file, io.StringIO)
+    said = "5 features: f1, f3, f4, f5, f6; 1 column of ids: user; not used: "
+    line = next(line for line in console.file.getvalue().splitlines() if "not used" in line)
+    assert line.startswith(said)
+    assert set(line.removeprefix(said).split(", ")) == {f"{name} ({why})" for name, why in unused.items()}
+
+
+def test_columns_asked_for_by_name_are_read_whatever_they_are(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    write_candidates(labelled.with_columns(when=pl.col("qid")), tmp_path / "t.parquet")
+    path = split_table(tmp_path / "t.parquet", tmp_path / "parts", time="when")[0].path
+    assert Columns(("f1", "when")).of(path) == Columns(("f1", "when"))
+    assert Columns(None, ("when",)).of(path) == Columns(None, ("when",))
+    assert Columns(exclude=("when",)).of(path) == Columns(exclude=("when",))
+    with pytest.raises(DataError, match=r"unable to find column 'f22'; .* Did you mean 'f2'"):
+        Columns(exclude=("f22",)).open(path)
+    (tmp_path / "parts" / "split.json").write_text("[1, 2")
+    assert Columns().of(path) == Columns()
+
+
+def test_features_in_one_list_column_are_validated_on_too(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    rows = labelled.select("qid", "docid", "label", features=pl.concat_list("f1", "f2"))
+    for name, part in (("a", rows.filter(pl.col("qid") < 20)), ("b", rows.filter(pl.col("qid") >= 20))):
+        part.write_parquet(tmp_path / f"{name}.parquet")
+    request = TrainRequest(
+        tmp_path / "a.parquet", tmp_path / "m", tmp_path / "b.parquet", settings=replace(SETTINGS, epochs=1)
+    )
+    assert train_ranker(request, "").ranker.columns == ("f0", "f1")
