@@ -137,8 +137,7 @@ def split(
 
 
 def _prepared(prepared: Any, out: Path) -> None:
-    from rich.console import Console
-
     from simulations.ranker_terminal import show_prepared
+    from simulations.report.grid import output
 
-    show_prepared(prepared, out, Console())
+    show_prepared(prepared, out, output())

@@ -54,13 +54,12 @@ def experiment_command(
     def command_of(simulate: Callable[..., Report]) -> click.Command:
         @wraps(simulate)
         def run(quiet: bool, out: Path, **options: Any) -> None:
-            from rich.console import Console
-
             from simulations.report import terminal_table
+            from simulations.report.grid import output
             from slicing.progress import default_progress
 
             report = simulate(command=command_text(), progress=default_progress(quiet), out=out, **options)
-            terminal_table(report, Console(), out)
+            terminal_table(report, output(), out)
 
         lines = "\n".join(f"  slicerank simulate {example}" for example in examples)
         command = click.command(name, epilog=f"\b\nExamples:\n{lines}")(one_line_errors(run))

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cascade import Evaluation, KeepRule, ScoreAtLeast, TopShare
@@ -14,6 +12,7 @@ from simulations.evaluation import EvaluationReport
 from simulations.ranker_planning import PlanReport
 from simulations.ranker_run import RunReport
 from simulations.ranker_training import Trained, measure_name
+from simulations.report.grid import Grid
 from simulations.run_cost import per_query
 from slicing import RankerSettings
 
@@ -22,11 +21,11 @@ _SHARES = "shares are of the full network on every candidate"
 
 def show_prepared(prepared: PreparedTables, folder: Path, console: Console) -> None:
     """A row per fold and part."""
-    table = _table("fold", "part", "queries", "candidates", "relevant")
+    table = _table("fold", "part", "queries", "candidates", "relevant", labels=2)
     for number, fold in enumerate(prepared.meta["folds"], start=1):
         for part, found in fold.items():
-            table.add_row(str(number), part, f"{found['queries']:,}", f"{found['rows']:,}", f"{found['relevant']:,}")
-    console.print(table)
+            table.add(str(number), part, f"{found['queries']:,}", f"{found['rows']:,}", f"{found['relevant']:,}")
+    table.show(console)
     sampling = prepared.meta["made"].get("sampling")
     if sampling:
         _line(console, f"negatives: {sampling}")
@@ -40,8 +39,8 @@ def show_trained(trained: Trained, settings: RankerSettings, console: Console) -
     table = _table("rate", measure_name(settings), "FLOPs per candidate", *priced)
     for k, (rate, figure) in enumerate(zip(ranker.rates, trained.result.best.validation, strict=True)):
         cost = [_number(ranker.feature_costs[k])] if priced else []
-        table.add_row(f"{rate:g}", f"{figure:.4f}", f"{ranker.flops(rate):,}", *cost)
-    console.print(table)
+        table.add(f"{rate:g}", f"{figure:.4f}", f"{ranker.flops(rate):,}", *cost)
+    table.show(console)
     if ranker.query:
         _line(
             console,
@@ -85,7 +84,7 @@ def show_plan(report: PlanReport, console: Console) -> None:
     unit = report.plan.unit
     stages = _table("stage", "rate", "keeps", "candidates per query", f"{unit} each", f"{unit} per query")
     for number, row in enumerate(report.stages):
-        stages.add_row(
+        stages.add(
             str(number),
             f"{row.rate:g}",
             _keeps(row.rule),
@@ -93,13 +92,13 @@ def show_plan(report: PlanReport, console: Console) -> None:
             _number(row.each),
             _number(row.candidates * row.each),
         )
-    console.print(stages)
+    stages.show(console)
     at = "" if report.final_k is None else f"@{report.final_k}"
     against = _table("", f"recall{at}", f"nDCG{at}", f"{unit} per query", "cost")
     for name, each in (("cascade", report.cascade), ("full network on everything", report.full)):
         share = f"{each.cost / report.full.cost:.1%}" if report.full.cost else ""
-        against.add_row(name, f"{each.recall:.4f}", f"{each.ndcg:.4f}", _number(each.cost), share)
-    console.print(against)
+        against.add(name, f"{each.recall:.4f}", f"{each.ndcg:.4f}", _number(each.cost), share)
+    against.show(console)
     for other in report.beside:
         share = f" ({other.cascade / other.full:.1%})" if other.full else ""
         _line(
@@ -128,7 +127,7 @@ def show_run(report: RunReport, console: Console) -> None:
     table = _table("stage", "rate", "keeps", "candidates in", "candidates out", "FLOPs each", *priced, "seconds")
     for number, stage in enumerate(report.stages):
         each = stage.flops / stage.candidates_in if stage.candidates_in else 0.0
-        table.add_row(
+        table.add(
             str(number),
             f"{stage.rate:g}",
             _keeps(stage.rule),
@@ -138,7 +137,7 @@ def show_run(report: RunReport, console: Console) -> None:
             *([_number(stage.feature_cost)] if priced else []),
             f"{stage.seconds:.2f}",
         )
-    console.print(table)
+    table.show(console)
     spent = [f"{name} {each}" for name, each in per_query(report.cost).items()]
     _line(console, "; ".join([*spent, _SHARES]))
     went_on = f", of which {report.resumed:,} candidates were done before" if report.resumed else ""
@@ -158,17 +157,17 @@ def show_evaluation(report: EvaluationReport, console: Console) -> None:
     for name, each in report.evaluations.items():
         figures = ("-" if mean is None else f"{mean:.4f}" for mean in each.means.values())
         spent = (costs.get(name, {}).get(column, "-") for column in priced)
-        means.add_row(name, *figures, f"{max(each.averaged.values()):,}", *spent)
-    console.print(means)
+        means.add(name, *figures, f"{max(each.averaged.values()):,}", *spent)
+    means.show(console)
     if priced:
         _line(console, f"costs as `run` counted them; {_SHARES}")
     for name, each in report.evaluations.items():
         for said in _left_out(each):
             _line(console, f"{name}: {said}")
     if report.comparisons is not None:
-        tests = _table("measure", "result", "against", "difference", "95% interval", "p", "p (Holm)")
+        tests = _table("measure", "result", "against", "difference", "95% interval", "p", "p (Holm)", labels=3)
         for row in report.comparisons.iter_rows(named=True):
-            tests.add_row(
+            tests.add(
                 row["measure"],
                 row["system"],
                 row["baseline"],
@@ -177,7 +176,7 @@ def show_evaluation(report: EvaluationReport, console: Console) -> None:
                 f"{row['p']:.3g}",
                 f"{row['p_holm']:.3g}",
             )
-        console.print(tests)
+        tests.show(console)
     if report.written:
         _line(console, ", ".join(map(str, report.written)))
 
@@ -191,12 +190,10 @@ def _left_out(each: Evaluation) -> list[str]:
     return said
 
 
-def _table(*columns: str) -> Table:
+def _table(*columns: str, labels: int = 1) -> Grid:
+    """labels: how many columns say what a row is."""
     words = {"", "part", "keeps", "result", "measure", "against"}
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(Text(column), justify="left" if column in words else "right")
-    return table
+    return Grid(columns, labels, frozenset(i for i, name in enumerate(columns) if name in words))
 
 
 def _keeps(rule: KeepRule) -> str:

@@ -23,13 +23,12 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
       slicerank report out/demo
       slicerank report out/seed0 out/seed1 --out comparison.html
     """
-    from rich.console import Console
-
+    from simulations.report.grid import output
     from simulations.report.read import comparison_page, read_report
     from simulations.report.terminal import comparison_tables, terminal_table
     from slicing.files import atomic_path
 
-    console = Console()
+    console = output()
     reports = [(str(folder), read_report(folder)) for folder in folders]
     for name, each in reports:
         if len(reports) > 1:
@@ -37,8 +36,7 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
         terminal_table(each, console)
         console.print()
     if len(reports) > 1:
-        for table in comparison_tables(reports):
-            console.print(table)
+        comparison_tables(reports, console)
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(comparison_page(reports), encoding="utf-8")

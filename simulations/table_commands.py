@@ -103,11 +103,10 @@ def train(
       slicerank train clicks.parquet --categorical user,item --loss lambda --out model
       slicerank train clicks.parquet --tiers tiers.toml --query-features auto --out model
     """
-    from rich.console import Console
-
     from simulations.ranker_files import Columns
     from simulations.ranker_terminal import show_trained
     from simulations.ranker_training import TrainRequest, train_ranker
+    from simulations.report.grid import output
     from simulations.tiers_file import read_tiers
     from slicing import RankerSettings
     from slicing.progress import default_progress
@@ -116,7 +115,7 @@ def train(
     request = TrainRequest(
         table, out, validation, Columns(features, categorical, exclude=exclude or ()), share, settings, resume
     )
-    show_trained(train_ranker(request, command_text(), default_progress(quiet)), settings, Console())
+    show_trained(train_ranker(request, command_text(), default_progress(quiet)), settings, output())
 
 
 @click.command()
@@ -163,15 +162,14 @@ def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options
       slicerank plan model validation.parquet --recall 0.98 --confidence 0.95 --out cascade.toml
       slicerank plan model validation.parquet --cost 25% --metric ndcg --unit ms
     """
-    from rich.console import Console
-
     from simulations.ranker_planning import PlanRequest, plan_cascade
     from simulations.ranker_terminal import show_plan
+    from simulations.report.grid import output
     from slicing.progress import default_progress
 
     kind: Any = kinds.replace("-", "_")
     request = PlanRequest(model, table, out, kinds=kind, **options)
-    show_plan(plan_cascade(request, default_progress(quiet)), Console())
+    show_plan(plan_cascade(request, default_progress(quiet)), output())
 
 
 @click.command()
@@ -203,13 +201,12 @@ def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any)
       slicerank run cascade.toml candidates.parquet --cutoff 0.5=wanted --out ranking.run
       slicerank run cascade.toml candidates.parquet --budget multiply_adds --out ranking.parquet
     """
-    from rich.console import Console
-
     from simulations.ranker_run import RunRequest, run_cascade
     from simulations.ranker_terminal import show_run
+    from simulations.report.grid import output
     from slicing.progress import default_progress
 
-    show_run(run_cascade(RunRequest(cascade_file, table, out, **options), default_progress(quiet)), Console())
+    show_run(run_cascade(RunRequest(cascade_file, table, out, **options), default_progress(quiet)), output())
 
 
 @click.command()
@@ -238,13 +235,12 @@ def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any)
       slicerank evaluate ranking.parquet test.parquet --measure nDCG@10 --measure RR
       slicerank evaluate ours.run theirs.run judgements.qrels --out numbers.json
     """
-    from rich.console import Console
-
     from simulations.evaluation import MEASURES, EvaluateRequest, evaluate_files
     from simulations.ranker_terminal import show_evaluation
+    from simulations.report.grid import output
 
     request = EvaluateRequest(files[:-1], files[-1], measures or MEASURES, **options)
-    show_evaluation(evaluate_files(request), Console())
+    show_evaluation(evaluate_files(request), output())
 
 
 COMMANDS = (train, plan, run, evaluate)
