@@ -43,6 +43,7 @@ from cascade.policies import Always, Anytime, DropExcess, LatencyRule, PaperRule
 from cascade.promise import Promise, PromiseError, promise
 from cascade.promise_splits import Held, OnFresh, Split, promise_holds
 from cascade.ranking import Evaluation, evaluate
+from cascade.recorded import kept_as_many, recorded_result, recorded_scores
 from cascade.relevance import relevant_pairs
 from cascade.report import system_report
 from cascade.scored import Scored
@@ -144,6 +145,7 @@ __all__ = [
     "judge",
     "kendall_matrix",
     "kendall_tau",
+    "kept_as_many",
     "loss_by_stage",
     "measure_latency",
     "paired_p",
@@ -159,6 +161,8 @@ __all__ = [
     "read_config",
     "recall_by_query",
     "recall_k_at_m",
+    "recorded_result",
+    "recorded_scores",
     "relevant_pairs",
     "score_all",
     "seconds_total",

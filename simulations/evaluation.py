@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from data.files import existing_file, reading
 from data.sources import open_parquet
 from simulations.ranker_files import TREC_SUFFIXES
 from simulations.run_cost import RunCost, read_cost
+from simulations.stage_evaluation import evaluate_stages
 from slicing.files import atomic_path, check_writable
 
 MEASURES = ("nDCG@10", "RR", "R@10")
@@ -37,11 +38,13 @@ class EvaluateRequest:
             count as 0, or are left out.
         by, ties: see `cascade.judge`. baseline: the name of the result that the others are compared with; None compares
             every pair. test, seed: see `cascade.compare_systems`.
-        out: .json or .csv to write, or None.
+        stages: also how the stages of each result did, which must then be a ranking of `run`; only then `judgements`
+            may be None. all_scores: see `evaluate_stages`. k: of the stages' measures, at least 1.
+        out: .json or .csv to write, or None; the stages' figures go into .json alone.
     """
 
     results: tuple[Path, ...]
-    judgements: Path
+    judgements: Path | None
     measures: tuple[str, ...] = MEASURES
     rel: float = 1.0
     without_relevant: Literal["zero", "skip"] = "zero"
@@ -50,6 +53,9 @@ class EvaluateRequest:
     baseline: str | None = None
     test: Test = "permutation"
     seed: int = 0
+    stages: bool = False
+    all_scores: Path | None = None
+    k: int = 10
     out: Path | None = None
 
 
@@ -57,13 +63,15 @@ class EvaluateRequest:
 class EvaluationReport:
     """The measures of each result by name, and the paired tests between them (None for a single one).
 
-    costs: of the results that `run` wrote as Parquet, by name.
+    evaluations: empty without judgements. costs: of the results that `run` wrote as Parquet, by name. stages: how the
+    stages of each result did, by name, where that was asked for.
     """
 
     evaluations: dict[str, Evaluation]
     costs: dict[str, RunCost]
     comparisons: pl.DataFrame | None
     written: tuple[Path, ...]
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def evaluate_files(request: EvaluateRequest) -> EvaluationReport:
@@ -74,41 +82,56 @@ def evaluate_files(request: EvaluateRequest) -> EvaluationReport:
         CascadeError: for an unknown measure, duplicate candidates, a baseline that is none of the results, or a result
             of which no query, or in these no candidate, is judged.
     """
-    if not request.results:
+    if not request.results or (request.judgements is None and not request.stages):
         raise CascadeError("evaluate needs at least one result and the judgements, got one file; name both")
+    if (request.all_scores is not None) and not request.stages:
+        raise CascadeError(f"all scores are of stages, got {request.all_scores} without --stages; add it")
+    if request.k < 1:
+        raise CascadeError(f"k must be at least 1, got {request.k}; 10 is usual")
     if request.out is not None:
         if request.out.suffix.lower() not in (".json", ".csv"):
             raise CascadeError(f"the numbers are written as .json or .csv, got {request.out}; rename it")
+        if request.judgements is None and request.out.suffix.lower() == ".csv":
+            raise CascadeError(f"the stages' figures are written as .json, got {request.out}; rename it")
         check_writable(request.out)
     names = _names(request.results)
     if request.baseline is not None and request.baseline not in names:
         raise CascadeError(f"the baseline must be one of {', '.join(names)}, got {request.baseline!r}; name one")
-    judgements = read_judgements(request.judgements)
-    evaluations = {}
-    for name, path in zip(names, request.results, strict=True):
-        run, judged = _same_ids(read_result(path, request.by), judgements)
-        _refuse_strangers(run, judged, path, request.judgements)
-        evaluations[name] = evaluate(
-            run,
-            judged,
-            request.measures,
-            rel=request.rel,
-            without_relevant=request.without_relevant,
-            by=request.by,
-            ties=request.ties,
-        )
-    comparisons = None
-    if len(names) > 1:
-        measures = list(evaluations[names[0]].means)
-        # ids may be strings in one result and numbers in another
-        tables = {
-            name: each.per_query.with_columns(pl.col("qid").cast(pl.String)) for name, each in evaluations.items()
-        }
-        comparisons = compare_systems(tables, measures, baseline=request.baseline, test=request.test, seed=request.seed)
+    judgements = None if request.judgements is None else read_judgements(request.judgements)
+    evaluations, comparisons = {}, None
+    if judgements is not None and request.judgements is not None:
+        for name, path in zip(names, request.results, strict=True):
+            run, judged = _same_ids(read_result(path, request.by), judgements)
+            _refuse_strangers(run, judged, path, request.judgements)
+            evaluations[name] = evaluate(
+                run,
+                judged,
+                request.measures,
+                rel=request.rel,
+                without_relevant=request.without_relevant,
+                by=request.by,
+                ties=request.ties,
+            )
+        comparisons = _compared(request, names, evaluations)
+    stages = {}
+    if request.stages:
+        for name, path in zip(names, request.results, strict=True):
+            stages[name] = evaluate_stages(path, judgements, request.rel, request.k, request.all_scores)
     noted = {name: read_cost(path) for name, path in zip(names, request.results, strict=True)}
     costs = {name: cost for name, cost in noted.items() if cost is not None}
-    report = EvaluationReport(evaluations, costs, comparisons, ())
-    return report if request.out is None else replace(report, written=_write(request.out, report))
+    report = EvaluationReport(evaluations, costs, comparisons, (), stages)
+    return report if request.out is None else replace(report, written=_write(request.out, names, report))
+
+
+def _compared(
+    request: EvaluateRequest, names: Sequence[str], evaluations: dict[str, Evaluation]
+) -> pl.DataFrame | None:
+    if len(names) < 2:
+        return None
+    measures = list(evaluations[names[0]].means)
+    # ids may be strings in one result and numbers in another
+    tables = {name: each.per_query.with_columns(pl.col("qid").cast(pl.String)) for name, each in evaluations.items()}
+    return compare_systems(tables, measures, baseline=request.baseline, test=request.test, seed=request.seed)
 
 
 def read_result(path: Path, by: By | None = None) -> pl.DataFrame:
@@ -194,25 +217,29 @@ def _refuse_strangers(run: pl.DataFrame, judgements: pl.DataFrame, path: Path, j
         )
 
 
-def _write(path: Path, report: EvaluationReport) -> tuple[Path, ...]:
-    evaluations, comparisons = report.evaluations, report.comparisons
+def _write(path: Path, names: Sequence[str], report: EvaluationReport) -> tuple[Path, ...]:
     if path.suffix.lower() == ".csv":
-        return _write_csv(path, evaluations, comparisons)
-    content: dict[str, Any] = {
-        "schema": 1,
-        "results": [
-            {
-                "name": name,
+        return _write_csv(path, report.evaluations, report.comparisons)
+    results: list[dict[str, Any]] = []
+    for name in names:
+        entry: dict[str, Any] = {"name": name}
+        if name in report.evaluations:
+            each = report.evaluations[name]
+            entry |= {
                 "means": each.means,
                 "queries": each.averaged,
                 "without_relevant": each.without_relevant,
                 "missing": each.missing,
                 "unjudged": each.unjudged,
-                "cost": asdict(report.costs[name]) if name in report.costs else None,
             }
-            for name, each in evaluations.items()
-        ],
-        "comparisons": [] if comparisons is None else comparisons.to_dicts(),
+        entry["cost"] = asdict(report.costs[name]) if name in report.costs else None
+        if name in report.stages:
+            entry["stages"] = report.stages[name]
+        results.append(entry)
+    content: dict[str, Any] = {
+        "schema": 1,
+        "results": results,
+        "comparisons": [] if report.comparisons is None else report.comparisons.to_dicts(),
         "correction": "Holm over all comparisons",
     }
     with atomic_path(path) as temporary:

@@ -13,7 +13,9 @@ from simulations.ranker_planning import PlanReport
 from simulations.ranker_run import RunReport
 from simulations.ranker_training import Trained, measure_name
 from simulations.report.grid import Grid
+from simulations.report.terminal import further
 from simulations.run_cost import per_query
+from simulations.stage_figures import stage_tables
 from slicing import RankerSettings
 
 _SHARES = "shares are of the full network on every candidate"
@@ -149,7 +151,18 @@ def show_run(report: RunReport, console: Console) -> None:
 
 
 def show_evaluation(report: EvaluationReport, console: Console) -> None:
-    """Means, then the paired tests."""
+    """Means, then the paired tests, then what the stages did."""
+    if report.evaluations:
+        _show_means(report, console)
+    for name, figures in report.stages.items():
+        for table in stage_tables(name, figures):
+            further(table).show(console)
+            console.print(Text(table["text"], style="dim"))
+    if report.written:
+        _line(console, ", ".join(map(str, report.written)))
+
+
+def _show_means(report: EvaluationReport, console: Console) -> None:
     names = list(next(iter(report.evaluations.values())).means)
     costs = {name: per_query(cost) for name, cost in report.costs.items()}
     priced = list(dict.fromkeys(column for each in costs.values() for column in each))
@@ -177,8 +190,6 @@ def show_evaluation(report: EvaluationReport, console: Console) -> None:
                 f"{row['p_holm']:.3g}",
             )
         tests.show(console)
-    if report.written:
-        _line(console, ", ".join(map(str, report.written)))
 
 
 def _left_out(each: Evaluation) -> list[str]:

@@ -15,6 +15,7 @@ from simulations.ranking_settings import CONTROLLED, SYSTEMS, RankingSettings
 from simulations.ranking_systems import Fitter
 from simulations.ranking_tables import fold_data, fold_numbers, ranking_tables
 from simulations.report import Report, check_out, machine, validate_report, versions, write_report
+from simulations.stage_figures import agreement_table
 from slicing.files import atomic_path
 from slicing.progress import Progress, open_task
 
@@ -121,6 +122,7 @@ def _report(
                 "systems": entries,
                 "tables": [
                     quality_table(entries),
+                    agreement_table(entries, settings.final_k),
                     *seed_tables(by_seed, settings.ranker.rates),
                     *feature_tables(entries, first["qid"].n_unique()),
                     *([comparison_table(tests)] if len(tests) else []),

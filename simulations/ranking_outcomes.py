@@ -11,10 +11,8 @@ from cascade import (
     CascadeResult,
     Evaluation,
     StageRanks,
-    agreement,
     compare_systems,
     evaluate,
-    hit_rate,
     recall_by_query,
     relevant_pairs,
     survived,
@@ -22,6 +20,7 @@ from cascade import (
 )
 from simulations.ranking_folds import joined_results, joined_scores, mean_by_seed, mean_over_seeds, of_run
 from simulations.ranking_systems import Trained
+from simulations.stage_figures import ranking_figures
 
 NDCG = "nDCG(dcg='exp-log2')@10"
 MEASURES = (NDCG, "RR", "AP")
@@ -81,13 +80,12 @@ class Outcome:
         """The system's entry: the contract's fields, the measures, how far its stages agree."""
         ranks = StageRanks.of(self.scores)
         entry = self.report()
-        hits = hit_rate(ranks, self.result, self.scores.alone(self.trained.rules).kept, k)
+        kept = self.scores.alone(self.trained.rules).kept
+        entry |= ranking_figures(self.result, ranks, kept, relevant_pairs(self.scores.frame), k)
         entry["measures"] = {**self.measured.means, JOINT: entry["mean_recall_by_query"]}
         by_seed = mean_by_seed(self.per_query.select("qid", *MEASURES, JOINT).drop_nulls())
         entry["measures_by_seed"] = by_seed.to_dicts()
         entry["measured_queries"] = self.measured.averaged[NDCG] // len(by_seed)
-        entry["kendall_tau"] = [list(row) for row in agreement(ranks).mean]
-        entry["hit_rate"] = {f"HR@{k}": hits.to_dicts()}
         if self.trained.cost_unit != "FLOPs":
             entry["cost_unit"] = self.trained.cost_unit
         if self.trained.note:

@@ -210,7 +210,7 @@ def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any)
 
 
 @click.command()
-@click.argument("files", metavar="RESULT... TABLE_OR_QRELS", nargs=-1, required=True, type=_FILE)
+@click.argument("files", metavar="RESULT... [TABLE_OR_QRELS]", nargs=-1, required=True, type=_FILE)
 @click.option("--measure", "measures", multiple=True, help="Repeatable [default: nDCG@10, RR, R@10].")
 @click.option("--rel", type=float, default=1.0, show_default=True, help="Least label that is relevant.")
 @click.option(
@@ -225,21 +225,29 @@ def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any)
 @click.option("--baseline", help="Compare the others with this result only, by its name.")
 @click.option("--test", type=click.Choice(["permutation", "t", "wilcoxon"]), default="permutation", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the permutations.")
+@click.option("--stages", is_flag=True, help="Also what each stage of a ranking of `run` lost, and how stages agree.")
+@click.option("--all-scores", type=_FILE, help="With --stages: a ranking by the same stages that dropped nobody.")
+@click.option("--k", type=int, default=10, show_default=True, help="Of HR@k and Recall@k, with --stages.")
 @click.option("--out", type=_FILE, help="Write the numbers: .json or .csv.")
 @one_line_errors
 def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any) -> None:
     """Measure rankings against labels; several are compared by paired tests with Holm's correction.
 
+    One ranking alone, without judgements, goes with --stages.
+
     \b
     Examples:
       slicerank evaluate ranking.parquet test.parquet --measure nDCG@10 --measure RR
       slicerank evaluate ours.run theirs.run judgements.qrels --out numbers.json
+      slicerank evaluate ranking.parquet test.parquet --stages --all-scores everything.parquet
     """
     from simulations.evaluation import MEASURES, EvaluateRequest, evaluate_files
     from simulations.ranker_terminal import show_evaluation
     from simulations.report.grid import output
 
-    request = EvaluateRequest(files[:-1], files[-1], measures or MEASURES, **options)
+    alone = len(files) == 1 and options["stages"]
+    results, judgements = (files, None) if alone else (files[:-1], files[-1])
+    request = EvaluateRequest(results, judgements, measures or MEASURES, **options)
     show_evaluation(evaluate_files(request), output())
 
 

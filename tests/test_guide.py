@@ -14,6 +14,7 @@ from cascade import read_config
 
 GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "guide-ranking.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```console\n(.*?)```", GUIDE, re.DOTALL)
+FILES = dict(re.findall(r"```toml\n# (\S+\.toml)\n(.*?)```", GUIDE, re.DOTALL))
 COMMANDS = [line[2:] for block in BLOCKS for line in block.splitlines() if line.startswith("$ ")]
 
 
@@ -21,6 +22,8 @@ def test_every_command_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     assert {shlex.split(command)[1] for command in COMMANDS} == {"data", "train", "plan", "run", "evaluate", "export"}
+    for name, content in FILES.items():
+        Path(name).write_text(content, encoding="utf-8")
     for command in COMMANDS:
         words = shlex.split(command)
         assert words[0] == "slicerank"
@@ -36,11 +39,21 @@ def test_every_command_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.Mon
     numbers = json.loads(Path("numbers.json").read_text())
     assert [each["name"] for each in numbers["results"]] == ["cheap", "ranking", "promised"]
     assert len(numbers["comparisons"]) == 6
+    stages = json.loads(Path("stages.json").read_text())["results"][0]["stages"]
+    assert stages["stages"][-1]["joint_recall"] == numbers["results"][1]["means"]["R(rel=3)@10"]
+    assert 0 < stages["hit_rate"]["HR@10"][0]["joint"] <= 1
     kept = pl.read_parquet("ranking.parquet").filter("kept")
     assert kept.group_by("qid").len()["len"].unique().to_list() == [10]
 
 
 def test_the_guide_shows_the_columns_that_commands_print() -> None:
     shown = "\n".join(BLOCKS)
-    for words in ("recall@10", "FLOPs per query", "candidates out", "p (Holm)", "full network on everything"):
+    for words in (
+        "recall@10",
+        "FLOPs per query",
+        "candidates out",
+        "p (Holm)",
+        "full network on everything",
+        "HR@10 joint",
+    ):
         assert words in shown

@@ -57,6 +57,8 @@ class Grid:
 
     def show(self, console: Console) -> None:
         """Print the table, in several parts where the console is too narrow."""
+        if self.title is not None:
+            console.print(self.title)
         before = console.width
         if isinstance(console, Piped):
             console.width = max(before, _total(self._whole()))
@@ -70,11 +72,10 @@ class Grid:
         whole, least = self._whole(), self._widths([_longest(name.split()) for name in self.columns])
         every = list(range(len(self.columns)))
         if _total(whole) <= width:
-            yield self._part(every, whole, self.title)
+            yield self._part(every, whole)
             return
         labels, others = every[: self.labels], every[self.labels :]
         self._narrow_labels(least, width)
-        title = self.title
         while True:
             taken = list(labels)
             while others and (len(taken) == len(labels) or _total([least[i] for i in (*taken, others[0])]) <= width):
@@ -88,10 +89,9 @@ class Grid:
             for i in taken:  # headings stay whole as far as there is room
                 more = min(spare, max(0, whole[i] - widths[i]))
                 widths[i], spare = widths[i] + more, spare - more
-            yield self._part(taken, [widths[i] for i in taken], title)
+            yield self._part(taken, [widths[i] for i in taken])
             if not others:
                 return
-            title = None
 
     def _narrow_labels(self, least: list[int], width: int) -> None:
         """Take from the labels what the table is too wide by; where that is too much, what one more column needs."""
@@ -117,8 +117,8 @@ class Grid:
             widths[self.labels :] = [max(widths[self.labels :], default=0)] * (len(widths) - self.labels)
         return widths
 
-    def _part(self, chosen: Sequence[int], widths: Sequence[int], title: Text | None) -> Table:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left")
+    def _part(self, chosen: Sequence[int], widths: Sequence[int]) -> Table:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for i, width in zip(chosen, widths, strict=True):
             left = i < self.labels if self.left is None else i in self.left
             table.add_column(Text(self.columns[i]), justify="left" if left else "right", overflow="fold", width=width)

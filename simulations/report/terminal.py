@@ -34,9 +34,9 @@ def terminal_table(report: Report, console: Console, out: Path | None = None) ->
         if protocol["systems"]:
             _totals(report, name, protocol, paper, colour).show(console)
             console.print()
-        for further in protocol.get("tables", []):
-            _further(further).show(console)
-            console.print(Text(further["text"], style="dim"))
+        for written in protocol.get("tables", []):
+            further(written).show(console)
+            console.print(Text(written["text"], style="dim"))
             console.print()
         if paper is not None:
             console.print(Text(f"paper: {paper['setting']}. {paper['source']}.", style="dim"))
@@ -53,7 +53,7 @@ def comparison_tables(reports: Sequence[tuple[str, Report]], console: Console) -
     """Print several reports' systems side by side, a table for each protocol."""
     for each in side_by_side(reports):
         written: Written = {"title": f"side by side: {each.title}", "text": "", "columns": COLUMNS, "rows": each.rows}
-        _further(written).show(console)
+        further(written).show(console)
 
 
 def _system(name: str, colour: dict[str, int]) -> Text:
@@ -89,7 +89,7 @@ def _totals(report: Report, name: str, protocol: Protocol, paper: PaperFigures |
     return table
 
 
-def _further(written: Written) -> Grid:
+def further(written: Written) -> Grid:
     """A further table of an experiment."""
     table = Grid(written["columns"], title=Text(written["title"], style="bold"))
     for row in written["rows"]:

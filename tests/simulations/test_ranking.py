@@ -195,6 +195,11 @@ def test_the_command_writes_the_report_and_prints_the_tables(tmp_path):
         assert system["stages"][0]["candidates_in"] == report["data"]["candidates"]
         assert 0 < system["measures"]["joint recall"] < 1
         assert ("cost_unit" in system) == system["name"].startswith("trees")
+        hits = system["hit_rate"]["HR@10"][0]
+        for figure in (hits["alone"], hits["joint"], system["kendall_tau"][0][1]):
+            assert f"{figure:.4f}" in ran.output
+            assert f"{figure:.4f}" in (tmp_path / "report.html").read_text()
+        assert [row["queries"] for row in system["recall_at_k"]] == [system["measured_queries"]] * 2
     assert {row["baseline"] for row in report["comparisons"]} == {"sliced-nested"}
     curve = report["protocols"]["ranking"]["curves"][0]["series"][0]
     assert np.all(np.diff(curve["x"]) > 0)
