@@ -11,12 +11,11 @@ from data import PreparedTables
 from simulations.evaluation import EvaluationReport
 from simulations.ranker_planning import PlanReport
 from simulations.ranker_run import RunReport
-from simulations.ranker_training import Trained, measure_name
+from simulations.ranker_training import Trained
 from simulations.report.grid import Grid
 from simulations.report.terminal import further
 from simulations.run_cost import per_query
 from simulations.stage_figures import stage_tables
-from slicing import RankerSettings
 
 _SHARES = "shares are of the full network on every candidate"
 
@@ -34,11 +33,11 @@ def show_prepared(prepared: PreparedTables, folder: Path, console: Console) -> N
     _line(console, f"{prepared.name} in {folder}")
 
 
-def show_trained(trained: Trained, settings: RankerSettings, console: Console) -> None:
+def show_trained(trained: Trained, console: Console) -> None:
     """The validation figure, the FLOPs and the feature cost of each rate."""
     ranker = trained.ranker
     priced = ["feature cost per candidate"] if any(ranker.feature_costs) else []
-    table = _table("rate", measure_name(settings), "FLOPs per candidate", *priced)
+    table = _table("rate", trained.measure, "FLOPs per candidate", *priced)
     for k, (rate, figure) in enumerate(zip(ranker.rates, trained.result.best.validation, strict=True)):
         cost = [_number(ranker.feature_costs[k])] if priced else []
         table.add(f"{rate:g}", f"{figure:.4f}", f"{ranker.flops(rate):,}", *cost)

@@ -18,6 +18,7 @@ from simulations.tables import ranker_arrays
 from slicing import Ranker, RankerSettings, SlicingError, TrainResult, fit_ranker
 from slicing.files import atomic_path
 from slicing.progress import Progress
+from slicing.ranker_training import validation_gain
 from slicing.tiers import check_tiers
 
 RECORD, CHECKPOINT, STARTED = "train.json", "checkpoint.safetensors", "checkpoint.json"
@@ -52,6 +53,8 @@ class Trained:
     ranker: Ranker
     result: TrainResult
     file: Path
+    measure: str
+    """What the validation figures are."""
     queries: tuple[int, int]
     """Of training and validation."""
     unused: dict[str, str] = field(default_factory=dict)
@@ -98,6 +101,7 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
         resume=request.resume,
         progress=progress,
     )
+    measure = _measure_name(settings, labels, held["label"].to_numpy())
     record = {
         "schema": 1,
         "command": command,
@@ -115,7 +119,7 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
             "unused": unused,
         },
         "settings": asdict(settings),
-        "measure": measure_name(settings),
+        "measure": measure,
         "rates": list(ranker.rates),
         "flops_convention": "one multiply-add = 1",
         "flops": [ranker.flops(rate) for rate in ranker.rates],
@@ -129,12 +133,13 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     with atomic_path(request.out / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     queries = train["qid"].n_unique(), held["qid"].n_unique()
-    return Trained(ranker, result, request.out / MODEL, queries, unused)
+    return Trained(ranker, result, request.out / MODEL, measure, queries, unused)
 
 
-def measure_name(settings: RankerSettings) -> str:
+def _measure_name(settings: RankerSettings, *labels: NDArray[Any]) -> str:
     """What the validation figures are, by the name that `evaluate` knows it by."""
-    return f"nDCG(dcg='exp-log2')@{settings.k}"
+    dcg = "" if validation_gain(*labels) == "linear" else "(dcg='exp-log2')"
+    return f"nDCG{dcg}@{settings.k}"
 
 
 def _shallow(settings: RankerSettings) -> dict[str, Any]:

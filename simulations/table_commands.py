@@ -115,7 +115,7 @@ def train(
     request = TrainRequest(
         table, out, validation, Columns(features, categorical, exclude=exclude or ()), share, settings, resume
     )
-    show_trained(train_ranker(request, command_text(), default_progress(quiet)), settings, output())
+    show_trained(train_ranker(request, command_text(), default_progress(quiet)), output())
 
 
 @click.command()

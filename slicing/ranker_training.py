@@ -14,7 +14,7 @@ from slicing.inputs import Queries, declared
 from slicing.layers import SlicedEmbedding
 from slicing.mixing import Mixing
 from slicing.models.ranker import QUERY_LAYER, input_names, input_shapes, ranker_module
-from slicing.ndcg import ndcg
+from slicing.ndcg import Gain, ndcg
 from slicing.network import SlicedNetwork
 from slicing.progress import Progress
 from slicing.query_batches import QueryBatches, query_order
@@ -28,6 +28,9 @@ from slicing.training import TrainResult, train
 from slicing.vocabulary import Vocabulary
 
 Columns = Mapping[str, np.ndarray]
+
+MOST_GRADE = 31
+"""The highest label whose gain 2^label - 1 is worked with."""
 
 _VALIDATED_ROWS = 16384  # rows scored together in validation
 
@@ -45,12 +48,14 @@ def fit_ranker(
 ) -> tuple[Ranker, TrainResult]:
     """Fit transform and vocabularies on the training split, train the network, keep its best epoch.
 
-    The best epoch is the one with the highest mean nDCG@k over rates and validation queries with a relevant candidate.
+    The best epoch is the one with the highest mean nDCG@k over rates and validation queries with a relevant candidate;
+    its gain is as :func:`validation_gain` says.
     The result depends on the arguments alone on the CPU, bit for bit.
 
     Args:
         columns: features, numbers (N,) or (N, features) with NaN where missing, and the categorical ids (N,).
-        labels: (N,) relevance in [0, 31], above 0 relevant.
+        labels: (N,) relevance, above 0 relevant, in [0, 31]; any finite number of at least 0 where the loss is
+            ``mse`` or ``bce`` and there is no joint-survival loss.
         qids: (N,) whole numbers or strings, rows in any order.
         validation: the same three of the validation split.
         settings: None takes the defaults.
@@ -62,8 +67,9 @@ def fit_ranker(
     """
     settings = RankerSettings() if settings is None else settings
     scheme = settings.training_scheme()
-    labels, qids = _checked("training", columns, labels, qids)
-    held = _checked("validation", validation[0], validation[1], validation[2])
+    labels, qids = _checked("training", columns, labels, qids, settings)
+    held = _checked("validation", *validation, settings)
+    gain = validation_gain(labels, held[0])
     query = query_columns(columns, qids, settings.query)
     if settings.query == "auto":
         query = _constant_too(query, validation[0], held[1])
@@ -86,7 +92,7 @@ def fit_ranker(
         ranker.network,
         scheme,
         batches,
-        validate=_Validation(ranker.inputs(validation[0]), *held, settings.k),
+        validate=_Validation(ranker.inputs(validation[0]), *held, settings.k, gain),
         config=config,
         checkpoint=checkpoint,
         resume=resume,
@@ -97,12 +103,18 @@ def fit_ranker(
     return ranker, result
 
 
+def validation_gain(*labels: np.ndarray) -> Gain:
+    """The gain of the nDCG by which a ranker of these labels is validated: the label itself where one is above 31."""
+    return "linear" if any(len(each) and each.max() > MOST_GRADE for each in labels) else "exponential"
+
+
 class _Validation:
     """Mean nDCG@k at every rate; what is constant within a query goes through the network once per query."""
 
-    def __init__(self, inputs: tuple[Tensor, ...], labels: np.ndarray, qids: np.ndarray, k: int) -> None:
+    def __init__(self, inputs: tuple[Tensor, ...], labels: np.ndarray, qids: np.ndarray, k: int, gain: Gain) -> None:
         order, starts = query_order(qids)
-        self.inputs, self.k = tuple(x[order] for x in inputs), k  # queries together, so that few chunks share one
+        self.inputs = tuple(x[order] for x in inputs)  # queries together, so that few chunks share one
+        self.k, self.gain = k, gain
         self.labels = torch.from_numpy(labels[order])
         self.queries = torch.arange(len(starts) - 1).repeat_interleave(torch.from_numpy(np.diff(starts)))
 
@@ -117,7 +129,7 @@ class _Validation:
             )
             parts.append(every[:, :, 0].float().cpu())
         scores = torch.cat(parts, dim=1)
-        return [float(ndcg(each, self.labels, self.queries, self.k).mean()) for each in scores]
+        return [float(ndcg(each, self.labels, self.queries, self.k, self.gain).mean()) for each in scores]
 
     def _chunk(self, spec: Spec, rows: slice) -> tuple[list[Tensor], Queries | None]:
         """The inputs of some candidates; query inputs by the first one of each query."""
@@ -196,7 +208,9 @@ def _share_fan_in(own: nn.Module, query: nn.Module) -> None:
             layer.weight[first : own.gives.widths[k]] *= (reads[at] / fan_in) ** 0.5
 
 
-def _checked(split: str, columns: Columns, labels: Any, qids: Any) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    split: str, columns: Columns, labels: Any, qids: Any, settings: RankerSettings
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels and query ids of a split that can be trained or validated on."""
     labels, qids = np.asarray(labels), np.asarray(qids)
     if not columns:
@@ -206,8 +220,24 @@ def _checked(split: str, columns: Columns, labels: Any, qids: Any) -> tuple[np.n
             f"labels and qids of the {split} split must have shape (N,), got {labels.shape} and {qids.shape}"
         )
     check_lengths({"labels": labels, "qids": qids, **{name: np.asarray(each) for name, each in columns.items()}})
-    if labels.dtype.kind not in "iufb" or not bool(np.all((labels >= 0) & (labels <= 31))):
-        raise SlicingError(f"labels of the {split} split must be numbers in [0, 31]; their gain is 2^label - 1")
+    _check_labels(split, labels, settings)
     if not bool((labels > 0).any()):
         raise SlicingError(f"the {split} split of {len(labels)} rows has no label above 0: nothing to rank; check it")
     return labels.astype(np.float32), qids
+
+
+def _check_labels(split: str, labels: np.ndarray, settings: RankerSettings) -> None:
+    """Refuse labels that the loss can't learn from."""
+    if labels.dtype.kind not in "iufb":
+        raise SlicingError(f"labels of the {split} split must be numbers, got dtype {labels.dtype}; convert them")
+    graded = settings.survival > 0 or settings.loss not in ("bce", "mse")
+    wrong = ~np.isfinite(labels) | (labels < 0)
+    if bool(wrong.any()):
+        value = labels[wrong][0]
+        raise SlicingError(f"labels of the {split} split must be finite, at least 0, got {value:g}; mend those rows")
+    if graded and bool((labels > MOST_GRADE).any()):
+        what = f"loss {settings.loss!r}" if settings.loss not in ("bce", "mse") else "the joint-survival loss"
+        raise SlicingError(
+            f"labels of the {split} split must be at most {MOST_GRADE}, as their gain in {what} is 2^label - 1, got "
+            f"{labels.max():g}; train by --loss mse (without --survival), or rescale the labels"
+        )

@@ -17,6 +17,7 @@ from simulations.ranker_files import Columns, open_for
 from simulations.ranker_terminal import show_trained
 from simulations.ranker_training import Trained, TrainRequest, train_ranker
 from slicing import Ranker, RankerSettings, SlicingError
+from slicing.ranker_settings import Loss
 
 SETTINGS = RankerSettings(rates=(0.5, 1.0), hidden=(16, 16), epochs=2, batch_rows=100, dropout=0.0)
 
@@ -122,7 +123,7 @@ def test_the_time_of_a_split_is_no_feature_and_what_is_left_out_is_said(
     columns = {"numeric": ["f1", "f3", "f4", "f5", "f6"], "categorical": ["user"], "unused": unused}
     assert json.loads((tmp_path / "m" / "train.json").read_text())["columns"] == columns
     console = Console(width=80, file=io.StringIO(), color_system=None)
-    show_trained(trained, settings, console)
+    show_trained(trained, console)
     assert isinstance(console.file, io.StringIO)
     said = "5 features: f1, f3, f4, f5, f6; 1 column of ids: user; not used: "
     line = next(line for line in console.file.getvalue().splitlines() if "not used" in line)
@@ -150,3 +151,32 @@ def test_features_in_one_list_column_are_validated_on_too(tmp_path: Path, labell
         tmp_path / "a.parquet", tmp_path / "m", tmp_path / "b.parquet", settings=replace(SETTINGS, epochs=1)
     )
     assert train_ranker(request, "").ranker.columns == ("f0", "f1")
+
+
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_labels_of_any_size_go_with_pointwise_losses_and_linear_gain(
+    tmp_path: Path, labelled: pl.DataFrame, loss: Loss
+) -> None:
+    graded = labelled.with_columns(label=pl.col("label") * 100 / 3)
+    write_candidates(graded, tmp_path / "t.parquet")
+    settings = replace(SETTINGS, loss=loss, epochs=3)
+    trained = train_ranker(TrainRequest(tmp_path / "t.parquet", tmp_path / "m", settings=settings), "")
+    record = json.loads((tmp_path / "m" / "train.json").read_text())
+    assert record["measure"] == trained.measure == "nDCG@10"
+    _, held = split_by_query(graded, (0.8, 0.2), 0)
+    scores = trained.ranker.scores({name: held[name].to_numpy() for name in trained.ranker.columns})
+    for row, figure in zip(scores, record["history"][record["best_epoch"]]["validation"], strict=True):
+        run = held.select("qid", "docid").with_columns(score=pl.Series(row))
+        assert evaluate(run, held, ["nDCG@10"], without_relevant="skip").means["nDCG@10"] == pytest.approx(figure)
+
+
+def test_labels_that_a_loss_can_not_learn_from_are_refused(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    write_candidates(labelled.with_columns(label=pl.col("label") * 20), tmp_path / "t.parquet")
+    for change, said in (
+        ({}, r"at most 31, as their gain in loss 'listwise' is 2\^label - 1, got 60; train by --loss mse"),
+        ({"loss": "lambda"}, "in loss 'lambda'"),
+        ({"loss": "mse", "survival": 0.5, "keep": (5.0, 2.0)}, "in the joint-survival loss"),
+    ):
+        request = TrainRequest(tmp_path / "t.parquet", tmp_path / "m", settings=replace(SETTINGS, **change))
+        with pytest.raises(SlicingError, match=said):
+            train_ranker(request, "")

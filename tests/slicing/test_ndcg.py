@@ -35,17 +35,20 @@ def test_it_is_scikit_learns_with_ties_and_scattered_rows(data: st.DataObject) -
     labels = np.array(data.draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows)))
     scores = np.array(data.draw(st.lists(st.integers(-3, 3), min_size=rows, max_size=rows))) / 2
     queries = np.array(data.draw(st.permutations(np.repeat(np.arange(len(sizes)), sizes).tolist())))
+    gain = data.draw(st.sampled_from(["exponential", "linear"]))
+    worth = 40.0 * labels if gain == "linear" else 2.0**labels - 1
+    labels = worth if gain == "linear" else labels
     expected = [
-        ndcg_score([2.0 ** labels[queries == q] - 1], [scores[queries == q]], k=k)
+        ndcg_score([worth[queries == q]], [scores[queries == q]], k=k)
         for q in range(len(sizes))
         if labels[queries == q].any()
     ]
     given_rows = torch.from_numpy(scores), torch.from_numpy(labels), torch.from_numpy(queries)
     if not expected:
         with pytest.raises(SlicingError, match="a query with a label above 0"):
-            ndcg(*given_rows, k)
+            ndcg(*given_rows, k, gain)
     else:
-        assert ndcg(*given_rows, k).tolist() == pytest.approx(expected, rel=1e-9)
+        assert ndcg(*given_rows, k, gain).tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_scores_that_are_no_numbers_are_refused() -> None:

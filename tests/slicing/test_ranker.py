@@ -159,8 +159,10 @@ class TestFit:
             (lambda s: ({}, *s[1:]), "has no columns"),
             (lambda s: (s[0], s[1][:-1], s[2]), "same length"),
             (lambda s: (s[0], s[1] * 0, s[2]), "no label above 0"),
-            (lambda s: (s[0], s[1] - 1, s[2]), r"numbers in \[0, 31\]"),
-            (lambda s: (s[0], s[1] + math.nan, s[2]), r"numbers in \[0, 31\]"),
+            (lambda s: (s[0], s[1] - 1, s[2]), "must be finite, at least 0, got -1"),
+            (lambda s: (s[0], s[1] + math.nan, s[2]), "must be finite, at least 0, got nan"),
+            (lambda s: (s[0], s[1] + 31, s[2]), "must be at most 31, .* in loss 'listwise'"),
+            (lambda s: (s[0], s[1].astype(str), s[2]), "must be numbers, got dtype"),
             (lambda s: (s[0], s[1][:, None], s[2]), r"shape \(N,\)"),
             (
                 lambda s: ({**{n: x for n, x in s[0].items() if n != "shop"}, "shops": s[0]["shop"]}, *s[1:]),
