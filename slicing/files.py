@@ -62,8 +62,14 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+_KEY = "slicerank"
+_ELSEWHERE = "a safetensors file made elsewhere"
+
+
 def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], kind: str) -> None:
     """Write ``tensors`` and ``metadata`` (anything JSON can hold) to one safetensors file, atomically.
+
+    The same arguments give the same bytes.
 
     Args:
         path: the file to write.
@@ -78,7 +84,8 @@ def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapp
     header = {"kind": kind, "metadata": text, "digest": _digest(stored, text)}
     with atomic_path(path) as temporary:
         try:
-            save_file(stored, temporary, header)
+            # in one key, as safetensors writes several in another order each time
+            save_file(stored, temporary, {_KEY: json.dumps(header, sort_keys=True)})
         except SafetensorError as error:
             raise SlicingError(f"cannot write {path}: {error}; free some space or name another folder") from error
 
@@ -94,7 +101,7 @@ def stored_kind(path: Path | str) -> str:
         raise SlicingError(f"no model at {path}: no such file; check the path")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return str((file.metadata() or {}).get("kind", "a safetensors file made elsewhere"))
+            return _header(file.metadata()).get("kind", _ELSEWHERE)
     except (SafetensorError, OSError) as error:
         raise SlicingError(f"{path} is not a readable model ({error}); it is damaged or another file") from error
 
@@ -112,12 +119,12 @@ def load_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise SlicingError(f"no {kind} at {path}: no such file; check the path")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = file.metadata() or {}
+            header = _header(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise SlicingError(f"{path} is not a readable {kind} ({error}); it is damaged or another file") from error
     if header.get("kind") != kind:
-        found = header.get("kind", "a safetensors file made elsewhere")
+        found = header.get("kind", _ELSEWHERE)
         raise SlicingError(f"{path} is not a {kind} but {found!r}; check the path")
     text = header.get("metadata", "")
     if header.get("digest") != _digest(tensors, text):
@@ -131,6 +138,17 @@ def load_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict[s
             f"{path} is a damaged {kind}: its metadata are not JSON; delete it and start anew"
         ) from error
     return tensors, metadata
+
+
+def _header(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """What :func:`save_tensors` wrote beside the tensors; earlier it wrote a key for each entry."""
+    found: Any = metadata or {}
+    if _KEY in found:
+        try:
+            found = json.loads(found[_KEY])
+        except (ValueError, RecursionError):
+            return {}
+    return {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, Mapping) else {}
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from slicing.errors import SlicingError
-from slicing.files import atomic_path, check_writable, load_tensors, save_tensors
+from slicing.files import _digest, atomic_path, check_writable, load_tensors, save_tensors, stored_kind
 
 TENSORS = {
     "matrix": torch.arange(6, dtype=torch.float32).reshape(2, 3),
@@ -93,6 +94,29 @@ def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
         assert torch.equal(tensors[name], tensor)
 
 
+def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
+    metadata = {"notes": {str(i): i for i in range(20)}}
+    for number in range(8):  # the order that safetensors gives several keys is another in each call
+        save_tensors(tmp_path / f"{number}", TENSORS, metadata, "thing")
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    _, found = load_tensors(tmp_path / "0", "thing")
+    assert list(found["notes"]) == list(metadata["notes"])  # an order that means something, such as of columns
+
+
+def test_files_of_the_earlier_layout_are_read(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "new", TENSORS, {"epoch": 3}, "thing")
+    with safe_open(tmp_path / "new", framework="pt") as file:
+        entries = json.loads(file.metadata()["slicerank"])
+    save_file(TENSORS, tmp_path / "old", entries)
+    tensors, metadata = load_tensors(tmp_path / "old", "thing")
+    assert metadata == {"epoch": 3}
+    assert tensors.keys() == TENSORS.keys()
+    assert stored_kind(tmp_path / "old") == stored_kind(tmp_path / "new") == "thing"
+    save_file(TENSORS, tmp_path / "forged", {"slicerank": "[1]"})
+    with pytest.raises(SlicingError, match="made elsewhere"):
+        load_tensors(tmp_path / "forged", "thing")
+
+
 def test_views_and_shared_memory_are_stored_whole(tmp_path: Path) -> None:
     base = torch.arange(12.0).reshape(3, 4)
     save_tensors(tmp_path / "a", {"base": base, "same": base, "view": base.T, "slice": base[:, 1:3]}, {}, "thing")
@@ -139,8 +163,10 @@ def test_metadata_that_json_cannot_hold_leave_no_file(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_forged_metadata_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json, "dumps", lambda *args, **kwargs: "[" * 100_000)
-    save_tensors(tmp_path / "a", {}, {}, "thing")
-    with pytest.raises(SlicingError, match="not JSON"):
-        load_tensors(tmp_path / "a", "thing")
+def test_forged_metadata_are_refused(tmp_path: Path) -> None:
+    deep = "[" * 100_000
+    header = {"kind": "thing", "metadata": deep, "digest": _digest({}, deep)}
+    for forged, said in (({"slicerank": json.dumps(header)}, "not JSON"), ({"slicerank": deep}, "made elsewhere")):
+        save_file({}, tmp_path / "a", forged)
+        with pytest.raises(SlicingError, match=said):
+            load_tensors(tmp_path / "a", "thing")
