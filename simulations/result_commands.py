@@ -13,7 +13,9 @@ def _image(context: click.Context, parameter: click.Parameter, text: str | None)
 
 @click.command()
 @click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Page to write: the reports side by side.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Page to write, .html: the reports side by side."
+)
 @one_line_errors
 def report(folders: tuple[Path, ...], out: Path | None) -> None:
     """Print the tables of reports that other commands wrote; several, and --out, also set them side by side.
@@ -24,10 +26,12 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
       slicerank report out/seed0 out/seed1 --out comparison.html
     """
     from simulations.report.grid import output
-    from simulations.report.read import comparison_page, read_report
+    from simulations.report.read import check_page, comparison_page, read_report
     from simulations.report.terminal import comparison_tables, terminal_table
     from slicing.files import atomic_path
 
+    if out is not None:
+        check_page(out)
     console = output()
     reports = [(str(folder), read_report(folder)) for folder in folders]
     for name, each in reports:

@@ -51,6 +51,16 @@ def side_by_side(reports: Sequence[tuple[str, Report]]) -> list[SideBySide]:
     return [SideBySide(summary.protocol_title(name), _rows(reports, name)) for name in names]
 
 
+def check_page(path: Path) -> None:
+    """Refuse a name that does not say that the file is a page.
+
+    Raises:
+        ReportError: for another suffix than .html.
+    """
+    if path.suffix.lower() != ".html":
+        raise ReportError(f"the comparison is written as a page, so its name must end in .html, got {path}; rename it")
+
+
 def comparison_page(reports: Sequence[tuple[str, Report]]) -> str:
     """One self-contained page: what each report is, and their systems side by side."""
     import jinja2

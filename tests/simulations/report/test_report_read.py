@@ -78,3 +78,15 @@ def test_a_report_of_another_schema_is_refused(tmp_path: Path, report: dict[str,
     (tmp_path / "report.json").write_text(json.dumps({**report, "schema": 2}))
     with pytest.raises(ReportError, match="schema must be 1"):
         read_report(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["page.txt", "page", "page.json"])
+def test_a_page_of_another_suffix_is_refused_before_anything_is_printed(
+    tmp_path: Path, report: dict[str, Any], name: str
+) -> None:
+    write_report(report, tmp_path / "a")
+    result = CliRunner().invoke(cli.main, ["report", str(tmp_path / "a"), "--out", str(tmp_path / name)])
+    assert result.exit_code == 2
+    assert f"must end in .html, got {tmp_path / name}; rename it" in result.output
+    assert "sliced-nested" not in result.output
+    assert not (tmp_path / name).exists()
