@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from data import ImageData, ordered_batches
-from simulations.baselines import Point, accuracy_of
+from simulations.baselines import TOP5_CLASSES, Point, accuracy_of
 from simulations.cascade import load_data
 from simulations.history import training_history
 from simulations.image_models import head_start
@@ -193,17 +193,21 @@ class Workbench:
 
     def accuracy(self, predict: Callable[[torch.Tensor], torch.Tensor]) -> float:
         """Share of the test images classified correctly."""
+        return self._accuracies(predict, (1,))[0]
+
+    def _accuracies(self, predict: Callable[[torch.Tensor], torch.Tensor], tops: Sequence[int]) -> tuple[float, ...]:
         data, device = self.data, self.settings.device
         batches = ordered_batches(data.test, EVALUATION_BATCH, mean=data.mean, std=data.std)
-        return accuracy_of(predict, ((x.to(device), y.to(device)) for x, y in batches))
+        return accuracy_of(predict, ((x.to(device), y.to(device)) for x, y in batches), tops)
 
     def points(self, network: SlicedNetwork) -> list[Point]:
-        """Accuracy and cost at each of the network's rates, narrowest first."""
+        """Accuracy and cost at each of the network's rates, narrowest first; of many classes, top-5 accuracy, too."""
         costs, found = cost(network, self.shape), []
+        tops = (1, 5) if len(self.data.classes) >= TOP5_CLASSES else (1,)
         with open_task(self._progress, "test images at every rate", len(network.rates), "rates") as task:
             for k, rate in enumerate(network.rates):
-                accuracy = self.accuracy(lambda x, rate=rate: network(x, rate=rate))  # type: ignore[misc]
-                found.append(Point(f"{rate:g}", costs.flops(k), parameter_count(network, rate), accuracy))
+                shares = self._accuracies(lambda x, rate=rate: network(x, rate=rate), tops)  # type: ignore[misc]
+                found.append(Point(f"{rate:g}", costs.flops(k), parameter_count(network, rate), *shares))
                 task.advance(1)
         return found
 

@@ -75,7 +75,7 @@ def simulate_tradeoff(settings: ElasticSettings, command: str, progress: Progres
         ],
     }
     cells = [(name, *asdict(point).values()) for name, points in systems.items() for point in points]
-    bench.write_csv("tradeoff.csv", ("system", "point", "flops", "params", "accuracy"), cells)
+    bench.write_csv("tradeoff.csv", ("system", "point", "flops", "params", "accuracy", "top5"), cells)
     at = {(name, point.label): point.accuracy for name, points in systems.items() for point in points}
     rate = f"{LOWER_BOUND:g}"
     headline = (

@@ -137,7 +137,11 @@ def test_a_scale_without_its_data_is_refused(tmp_path, scale):
 
 
 def test_the_papers_table_3_is_whole():
-    assert {len(row) for row in (*paper_images.ERROR.values(), paper_images.COMPUTATION)} == {len(paper_images.RATES)}
+    errors = (*paper_images.ERROR.values(), *paper_images.IMAGENET_ERROR.values())
+    assert {len(row) for row in (*errors, paper_images.COMPUTATION)} == {len(paper_images.RATES)} == {13}
+    top1, top5 = (dict(zip(paper_images.RATES, row, strict=True)) for row in paper_images.IMAGENET_ERROR.values())
+    assert all(top5[rate] < top1[rate] for rate in paper_images.RATES)
+    assert (top1[0.375], top5[0.375]) == (39.89, 16.71)  # as section 5.3.3 says in its text
     for rate, computation in zip(paper_images.RATES, paper_images.COMPUTATION, strict=True):
         assert computation == pytest.approx(100 * rate**2, abs=0.01)
 
