@@ -22,7 +22,7 @@ def _command(name: str, module: str, function: str, text: str) -> click.Command:
     @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images [default: by scale].")
     @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
     def run(command: str, progress: Progress | None, **options: Any) -> Report:
-        from simulations.elastic import ElasticSettings
+        from simulations.elastic_settings import ElasticSettings
 
         return getattr(import_module(module), function)(ElasticSettings(**options), command, progress)
 
