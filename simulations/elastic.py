@@ -30,7 +30,7 @@ from slicing import (
     parameter_count,
 )
 from slicing.files import atomic_path
-from slicing.models import resnet, small_cnn, vgg13, wide_resnet
+from slicing.models import resnet, small_cnn, vgg13, vgg16, wide_resnet
 from slicing.models.resnet import ResidualNetwork
 from slicing.progress import Progress, open_task
 from slicing.progressive import Phased
@@ -64,7 +64,9 @@ class Workbench:
             out=settings.out,
             data=sizes.data,
             data_dir=settings.data_dir,
+            image_size=sizes.image_size,
             train_limit=sizes.train_limit,
+            workers=settings.workers,
             seed=settings.seed,
             resume=settings.resume,
         )
@@ -90,7 +92,7 @@ class Workbench:
     def chain(self) -> nn.Sequential:
         """The plain chain of convolutions at full width, with fresh weights drawn from the seed."""
         torch.manual_seed(self.settings.seed)
-        build = vgg13 if self.sizes.chain == "vgg13" else small_cnn
+        build = {"small-cnn": small_cnn, "vgg13": vgg13, "vgg16": vgg16}[self.sizes.chain]
         return build(len(self.data.classes), self.sizes.width, GROUPS, self.shape[0])
 
     def residual(self, which: Residual, depth: int | None = None) -> ResidualNetwork:

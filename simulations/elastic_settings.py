@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from slicing import SlicingError
+
 ScaleName = Literal["smoke", "small", "paper"]
 
 
@@ -36,23 +38,26 @@ class ImageScale:
     """How large an experiment is.
 
     Attributes:
-        data: the data set. chain: the chain of convolutions, ``small-cnn`` or ``vgg13``; width: factor on its channels.
-        residual: the residual networks of `tradeoff`; the first is the one that other ways to save are compared with.
+        data: the data set. chain: the chain of convolutions; width: factor on its units.
+        residual: the residual networks of `tradeoff`; the first is the one that other ways to save are compared with,
+            without any there are no others.
         train_limit: images to learn from; None for all.
         epochs, batch_size, learning_rate: of every network.
         sparsity: lambda of Network Slimming. The penalty works through steps times learning rate, so the fewer steps
             the larger: its authors' 1e-4 is for long trainings.
+        image_size: side in pixels of the squares that a folder's images become.
     """
 
     data: str
-    chain: Literal["small-cnn", "vgg13"]
+    chain: Literal["small-cnn", "vgg13", "vgg16"]
     width: float
     residual: tuple[Residual, ...]
     train_limit: int | None
     epochs: int
     batch_size: int
     learning_rate: float
-    sparsity: float
+    sparsity: float = 0.0
+    image_size: int | None = None
 
     def for_epochs(self, epochs: int) -> "ImageScale":
         """The same with this many epochs for every network."""
@@ -75,6 +80,10 @@ SCALES: dict[ScaleName, ImageScale] = {
     "small": ImageScale("cifar10", "vgg13", 0.25, (_RESNET_20,), 10_000, 8, 32, 0.03, 5e-3),
     "paper": ImageScale("cifar10", "vgg13", 1.0, _PAPERS, None, 300, 128, 0.1, 1e-4),
 }
+FOLDER_SCALES: dict[ScaleName, ImageScale] = {  # on ImageNet the paper trained VGG-16 alone
+    "small": ImageScale("images", "vgg16", 0.25, (), None, 8, 32, 0.03, image_size=64),
+    "paper": ImageScale("images", "vgg16", 1.0, (), None, 90, 128, 0.05, image_size=224),
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,9 @@ class ElasticSettings:
     Attributes:
         out: folder of the report and the checkpoints.
         scale: the sizes; data_dir: folder of the data set, not needed at ``smoke``.
-        epochs: None is the scale's.
+        data: ``cifar10``, or ``images`` for a folder of one's own; None is the scale's.
+        epochs, train_limit: None is the scale's.
+        workers: threads that decode a folder's images; None is one for each processor.
         precision: of training; ``bf16`` is autocast.
         resume: go on from the checkpoints in ``out``.
     """
@@ -92,7 +103,10 @@ class ElasticSettings:
     out: Path
     scale: ScaleName = "smoke"
     data_dir: Path | None = None
+    data: Literal["cifar10", "images"] | None = None
     epochs: int | None = None
+    train_limit: int | None = None
+    workers: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["cpu", "cuda"] = "cpu"
     seed: int = 0
@@ -100,6 +114,17 @@ class ElasticSettings:
 
     @property
     def sizes(self) -> ImageScale:
-        """The scale's sizes, with these settings' epochs."""
-        sizes = SCALES[self.scale]
+        """The sizes of scale and data set, with these settings' epochs and limit.
+
+        Raises:
+            SlicingError: for a data set that the scale is not of.
+        """
+        of_data = {each.data: each for each in (SCALES[self.scale], FOLDER_SCALES.get(self.scale)) if each is not None}
+        sizes = SCALES[self.scale] if self.data is None else of_data.get(self.data)
+        if sizes is None:
+            raise SlicingError(
+                f"scale {self.scale} must be of {' or '.join(of_data)}, got data {self.data}; pass --scale small or "
+                "--scale paper, or leave --data out"
+            )
+        sizes = sizes if self.train_limit is None else replace(sizes, train_limit=self.train_limit)
         return sizes if self.epochs is None else sizes.for_epochs(self.epochs)
