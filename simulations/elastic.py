@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -75,6 +76,7 @@ class Workbench:
             epochs=sizes.epochs,
             batch_size=sizes.batch_size,
             learning_rate=sizes.learning_rate,
+            warmup=sizes.warmup,
             precision=settings.precision,
             device=settings.device,
             seed=settings.seed,
@@ -92,8 +94,12 @@ class Workbench:
     def chain(self) -> nn.Sequential:
         """The plain chain of convolutions at full width, with fresh weights drawn from the seed."""
         torch.manual_seed(self.settings.seed)
-        build = {"small-cnn": small_cnn, "vgg13": vgg13, "vgg16": vgg16}[self.sizes.chain]
-        return build(len(self.data.classes), self.sizes.width, GROUPS, self.shape[0])
+        builders: dict[str, Callable[..., nn.Sequential]] = {
+            "small-cnn": small_cnn,
+            "vgg13": vgg13,
+            "vgg16": partial(vgg16, dropout=self.sizes.dropout),
+        }
+        return builders[self.sizes.chain](len(self.data.classes), self.sizes.width, GROUPS, self.shape[0])
 
     def residual(self, which: Residual, depth: int | None = None) -> ResidualNetwork:
         """A plain residual network at full width, of another depth if asked, its fresh weights drawn from the seed."""

@@ -125,6 +125,17 @@ def test_the_papers_scale_is_vgg16_as_it_was_trained_on_imagenet(
             assert network(torch.zeros(1, *bench.shape), rate=0.375).shape == (1, 1000)
 
 
+@pytest.mark.parametrize(("scale", "dropout", "warmup"), [("small", 0, 0.3), ("paper", 0.5, 0.05)])
+def test_small_is_trained_gently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: Any, dropout: float, warmup: float
+) -> None:
+    monkeypatch.setattr(elastic, "load_data", lambda asked, _: imagenet_like(asked))
+    bench = Workbench(ElasticSettings(tmp_path, scale, tmp_path, "images"), None)
+    with torch.device("meta"):
+        assert {each.p for each in bench.chain() if isinstance(each, torch.nn.Dropout)} == {dropout}
+    assert bench.config.warmup == warmup
+
+
 @pytest.mark.parametrize("data", ["images", "cifar10", "mnist"])
 def test_a_data_set_that_the_scale_is_not_of_is_refused(tmp_path: Path, data: Any) -> None:
     with pytest.raises(SlicingError, match=f"smoke must be of digits, got data {data}; pass --scale small or"):
