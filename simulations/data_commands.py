@@ -33,7 +33,9 @@ def mq2008(folder: Path, out: Path) -> None:
       slicerank data mq2008 MQ2008 --out tables/mq2008
     """
     from data import prepare_mq2008
+    from slicing.files import refuse_overwriting
 
+    refuse_overwriting([out], [folder])
     _prepared(prepare_mq2008(folder, out), out)
 
 
@@ -55,10 +57,12 @@ def letor(source: Path | None, groups: bool, name: str | None, out: Path, **file
       slicerank data letor --train rank.train --validation rank.vali --test rank.test --groups --out tables/mine
     """
     from data import prepare_letor
+    from slicing.files import refuse_overwriting
 
     named = {part: path for part, path in files.items() if path is not None}
     if (source is None) == (not named):
         raise click.UsageError("letor takes either SOURCE or --train, --validation and --test; name one of the two")
+    refuse_overwriting([out], named.values() if source is None else [source])
     sizes = {part: path.with_name(f"{path.name}.query") for part, path in named.items()} if groups else None
     _prepared(prepare_letor(named if source is None else source, out, name=name, groups=sizes), out)
 
@@ -80,7 +84,9 @@ def movielens(folder: Path, out: Path, **options: Any) -> None:
       slicerank data movielens ml-latest-small --out tables/movielens
     """
     from data import prepare_movielens
+    from slicing.files import refuse_overwriting
 
+    refuse_overwriting([out], [folder])
     _prepared(prepare_movielens(folder, out, **options), out)
 
 
@@ -129,7 +135,9 @@ def split(
       slicerank data split clicks.parquet --by time --time when --out tables
     """
     from data import split_table
+    from slicing.files import refuse_overwriting
 
+    refuse_overwriting([out], [table])
     if (by == "time") != (time is not None):
         raise click.UsageError(f"--by time goes with --time COLUMN, got --by {by} and time {time!r}; give both or none")
     for part in split_table(table, out, time=time, categorical=categorical or (), **options):

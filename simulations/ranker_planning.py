@@ -40,11 +40,14 @@ from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, me
 from simulations.ranker_files import load_ranker, model_file, open_for
 from simulations.tables import RankerScorer
 from slicing import Ranker
-from slicing.files import atomic_path, check_writable
+from slicing.files import atomic_path, check_writable, refuse_overwriting
 from slicing.progress import Progress, open_task
 
 Metric = Literal["recall", "ndcg"]
 Unit = Literal["flops", "ms", "features"]
+
+FRONTIER_SUFFIXES = (".frontier.csv", ".frontier.png")
+"""Of the files beside the cascade file; two parts, so that they are not likely to be the name of anybody's table."""
 
 METRICS: dict[Metric, str] = {"recall": "recall", "ndcg": "nDCG"}
 
@@ -156,11 +159,14 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
     """Score, plan and write the cascade file with the frontier beside it.
 
     Raises:
-        SlicingError: for a model that can't be read.
+        SlicingError: for a model that can't be read, or a file to write that is the table or the model.
         DataError: for a table that can't be read or has no labels.
         CascadeError: for a goal that no cascade reaches, or a recall that can't be promised.
     """
-    files = tuple(check_writable(request.out.with_suffix(suffix)) for suffix in (request.out.suffix, ".csv", ".png"))
+    files = tuple(request.out.with_suffix(suffix) for suffix in (request.out.suffix, *FRONTIER_SUFFIXES))
+    refuse_overwriting(files, (model_file(request.model), request.table))
+    for file in files:
+        check_writable(file)
     if request.out.suffix.lower() != ".toml":
         raise CascadeError(f"a cascade file ends in .toml, got {request.out}; try {request.out.with_suffix('.toml')}")
     ranker = load_ranker(request.model)

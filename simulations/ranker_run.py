@@ -33,7 +33,7 @@ from simulations.run_cost import RunCost
 from simulations.run_parts import Parts, file_fingerprint, table_fingerprint
 from simulations.tables import RankerScorer
 from slicing import Ranker
-from slicing.files import atomic_path, check_writable
+from slicing.files import atomic_path, check_writable, refuse_overwriting
 from slicing.progress import Progress, open_task
 
 
@@ -107,15 +107,18 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
 
     Raises:
         CascadeError: for a damaged cascade file, one that doesn't fit the model, another input than the one resumed.
-        DataError: for a table that can't be read, or lacks a column. SlicingError: for a model that can't be read.
+        DataError: for a table that can't be read, or lacks a column.
+        SlicingError: for a model that can't be read, or an output that is an input.
     """
     began = perf_counter()
     trec = request.out.suffix.lower() in TREC_SUFFIXES
     if not trec and request.out.suffix.lower() != ".parquet":
         raise CascadeError(f"the output must end in .parquet, .trec or .run, got {request.out}; rename it")
+    refuse_overwriting([request.out], (request.table, request.cascade))
     check_writable(request.out)
     config = read_config(request.cascade)
     model = request.cascade.parent / config.model
+    refuse_overwriting([request.out], [model])
     ranker = load_ranker(model)
     cascade = cascade_of(config, ranker, request.columns, request.budget)
     table = open_for(ranker, request.table, columns_read(cascade.rules), config.rates[-1])

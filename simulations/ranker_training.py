@@ -16,7 +16,7 @@ from simulations.report.environment import machine, versions
 from simulations.report.write import check_out
 from simulations.tables import ranker_arrays
 from slicing import Ranker, RankerSettings, SlicingError, TrainResult, fit_ranker
-from slicing.files import atomic_path
+from slicing.files import atomic_path, refuse_overwriting
 from slicing.progress import Progress
 from slicing.tiers import check_tiers
 
@@ -70,6 +70,8 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
         raise SlicingError(f"the validation share must be in (0, 1), got {request.share}; 0.2 is usual")
     if request.settings.seed < 0:
         raise SlicingError(f"seed must be a whole number of at least 0, got {request.settings.seed}; try 0")
+    outputs = [request.out / name for name in (MODEL, RECORD, CHECKPOINT, STARTED)]
+    refuse_overwriting(outputs, [request.table, *([request.validation] if request.validation else [])])
     columns = request.columns.of(request.table)
     opened = columns.open(request.table)
     columns = Columns(opened.schema.numeric, columns.categorical or ())

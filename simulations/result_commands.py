@@ -25,10 +25,12 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
     """
     from rich.console import Console
 
-    from simulations.report.read import comparison_page, read_report
+    from simulations.report.read import FILE, comparison_page, read_report
     from simulations.report.terminal import comparison_tables, terminal_table
-    from slicing.files import atomic_path
+    from slicing.files import atomic_path, refuse_overwriting
 
+    if out is not None:
+        refuse_overwriting([out], [each for folder in folders for each in (folder, folder / FILE)])
     console = Console()
     reports = [(str(folder), read_report(folder)) for folder in folders]
     for name, each in reports:

@@ -151,7 +151,8 @@ def train(
 def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options: Any) -> None:
     """Which rates to use and where to cut, for MODEL on the labelled TABLE, which it was not trained on.
 
-    Writes a cascade file for `slicerank run`, and beside it, as .csv and .png, every cascade that no other beats.
+    Writes a cascade file for `slicerank run`, and beside it, as .frontier.csv and .frontier.png, every cascade that no
+    other beats.
 
     \b
     Examples:
@@ -237,7 +238,11 @@ def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any)
 
     from simulations.evaluation import MEASURES, EvaluateRequest, evaluate_files
     from simulations.ranker_terminal import show_evaluation
+    from slicing.files import refuse_overwriting
 
+    out = options["out"]
+    if out is not None:
+        refuse_overwriting((out, out.with_suffix(".comparisons.csv")), files)
     request = EvaluateRequest(files[:-1], files[-1], measures or MEASURES, **options)
     show_evaluation(evaluate_files(request), Console())
 

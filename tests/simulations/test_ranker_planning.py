@@ -60,7 +60,7 @@ def test_the_full_network_on_everything_is_its_own_ranking(
 
 def test_the_frontier_lies_beside_the_plan(tmp_path: Path, model: Path, table: Path) -> None:
     report = plan_cascade(PlanRequest(model, table, tmp_path / "c.toml", recall=0.4))
-    with (tmp_path / "c.csv").open() as file:
+    with (tmp_path / "c.frontier.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(report.frontier) > 1
     assert all(float(a["cost"]) < float(b["cost"]) for a, b in pairwise(rows))
@@ -68,7 +68,7 @@ def test_the_frontier_lies_beside_the_plan(tmp_path: Path, model: Path, table: P
     cheapest = min(float(row["cost"]) for row in rows if float(row["recall"]) >= 0.4)
     assert report.plan.cost <= cheapest + 1e-9
     assert {rate for row in rows for rate in row["rates"].split()} <= {"0.25", "0.5", "1"}
-    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "c.frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_promise_is_written_down(tmp_path: Path, model: Path, table: Path) -> None:
