@@ -247,7 +247,7 @@ class _Task:
     def refined(self, best: tuple[float, float, Path], goal: _Goal) -> tuple[float, float, Path]:
         """Search the cutoffs around the best, from the full set, near and nearer; again where it moves."""
         limit = self.search.states + self._states() / 2
-        reach = max(len(rules) for rules in self._full) // 8 + 1
+        reach = max((len(rules) for rules in self._full), default=0) // 8 + 1
         while self.search.states < limit:
             near: list[Sequence[KeepRule]] = [[] for _ in self._full]
             for stage, rule in best[2][:-1]:
