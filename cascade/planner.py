@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, isfinite
+from math import comb
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from cascade.errors import CascadeError
 from cascade.filtering import rank_and_filter
 from cascade.frontier import Archive, Frontier, Path, Plan
 from cascade.keep import KeepRule
+from cascade.numbers import is_finite
 from cascade.plan_cost import StageCosts
 from cascade.plan_search import Search, Space, final_rule
 from cascade.quality import Average, Metric, discount, quality_of
@@ -152,7 +153,7 @@ class _Goal:
                 raise CascadeError(f"at_least must be in [0, 1], got {at_least!r}; 0.98 asks for 98%")
             return cls(float(at_least), np.inf, True)
         assert budget is not None
-        if not (isfinite(budget) and budget > 0):
+        if not (is_finite(budget) and budget > 0):
             raise CascadeError(f"budget must be a finite cost per query above 0, got {budget!r}; raise it")
         return cls(0.0, float(budget), False)
 

@@ -24,6 +24,7 @@ from cascade.bounds import P_VALUES, SOURCES, Bound, queries_needed
 from cascade.cutoffs import Kind
 from cascade.errors import CascadeError
 from cascade.frontier import Plan
+from cascade.numbers import check_seed
 from cascade.plan_cost import StageCosts
 from cascade.planner import evaluate_plan, pareto_frontier
 from cascade.scored import Scored
@@ -85,6 +86,7 @@ def promise(
     Raises PromiseError (a CascadeError) where it can't be promised, saying why, and how many queries it would take.
     """
     check_promise(recall, confidence, bound, tune, steps)
+    check_seed(seed)
     counting = np.flatnonzero(scored.relevant_by_query > 0)
     alpha, delta = 1 - recall, 1 - confidence
     least = queries_needed(np.zeros(1), alpha, delta, bound)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulations.command_line import COUNT
 from simulations.experiment_command import experiment_command
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def _command(name: str, module: str, function: str, text: str) -> click.Command:
     """One experiment as a command; heavy packages are imported when it runs."""
 
     @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of CIFAR-10 [not needed at smoke].")
-    @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images [default: by scale].")
+    @click.option("--epochs", type=COUNT, help="Passes over the training images [default: by scale].")
     @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
     def run(command: str, progress: Progress | None, **options: Any) -> Report:
         from simulations.elastic import ElasticSettings

@@ -68,8 +68,8 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     """
     if not 0 < request.share < 1:
         raise SlicingError(f"the validation share must be in (0, 1), got {request.share}; 0.2 is usual")
-    if request.settings.seed < 0:
-        raise SlicingError(f"seed must be a whole number of at least 0, got {request.settings.seed}; try 0")
+    if not 0 <= request.settings.seed < 2**63:
+        raise SlicingError(f"seed must be a whole number of at least 0 in 63 bits, got {request.settings.seed}; try 0")
     outputs = [request.out / name for name in (MODEL, RECORD, CHECKPOINT, STARTED)]
     refuse_overwriting(outputs, [request.table, *([request.validation] if request.validation else [])])
     columns = request.columns.of(request.table)

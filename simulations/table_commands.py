@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from simulations.command_line import (
+    COUNT,
+    SEED,
     budgets,
     column_names,
     command_text,
@@ -37,7 +39,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--rates", callback=rates, default="0.125,0.25,0.5,1.0", show_default=True, help="Slice rates.")
 @click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
-@click.option("--embedding", type=int, default=16, show_default=True, help="Columns of an id's embedding.")
+@click.option("--embedding", type=COUNT, default=16, show_default=True, help="Columns of an id's embedding.")
 @click.option(
     "--connectivity",
     default="nested",
@@ -65,14 +67,14 @@ _FILE = click.Path(path_type=Path)
 @click.option("--own", type=float, help="Share of the loss on a block alone [default: 0.9 when nested, else 0].")
 @click.option("--survival", type=float, default=0.0, show_default=True, help="Weight of the joint-survival loss.")
 @click.option("--keep", callback=budgets, help="Each rate's budget under --survival, such as 0.6,0.4,0.25,10.")
-@click.option("--epochs", type=int, default=15, show_default=True, help="Passes over the queries, at most.")
-@click.option("--patience", type=int, default=10, show_default=True, help="Epochs without a better one, then stop.")
-@click.option("--batch-rows", type=int, default=512, show_default=True, help="Candidates in a step, about.")
+@click.option("--epochs", type=COUNT, default=15, show_default=True, help="Passes over the queries, at most.")
+@click.option("--patience", type=COUNT, default=10, show_default=True, help="Epochs without a better one, then stop.")
+@click.option("--batch-rows", type=COUNT, default=512, show_default=True, help="Candidates in a step, about.")
 @click.option("--dropout", type=float, default=0.2, show_default=True)
 @click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak, of AdamW.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of split, weights and order.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of split, weights and order.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -144,7 +146,7 @@ def train(
     show_default=True,
     help="Whether the cascade must end with the full network or may end earlier.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the promise's split.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the promise's split.")
 @click.option("--out", type=_FILE, default=Path("cascade.toml"), show_default=True, help="Cascade file to write.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @one_line_errors
@@ -186,7 +188,7 @@ def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options
     metavar="COLUMN",
     help="Scale the cutoffs to the query's COLUMN, in multiply-adds; null keeps to the file.",
 )
-@click.option("--rows", type=click.IntRange(min=1), default=200_000, show_default=True, help="Held at a time.")
+@click.option("--rows", type=COUNT, default=200_000, show_default=True, help="Held at a time.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same input stopped.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @one_line_errors
@@ -223,7 +225,7 @@ def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any)
 @click.option("--ties", type=click.Choice(["docid", "trec_eval"]), default="docid", show_default=True)
 @click.option("--baseline", help="Compare the others with this result only, by its name.")
 @click.option("--test", type=click.Choice(["permutation", "t", "wilcoxon"]), default="permutation", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the permutations.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the permutations.")
 @click.option("--out", type=_FILE, help="Write the numbers: .json or .csv.")
 @one_line_errors
 def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any) -> None:

@@ -163,7 +163,7 @@ def test_the_ranking_simulation_charges_every_system_for_its_features(
     [
         ("[[tier]]\nrate = 0.5\nfeature = ['a']", "unknown key 'feature' .did you mean 'features'"),
         ("[[tier]]\nrate = 0.5", "the key 'features' is missing"),
-        ("[[tier]]\nrate = '1'\nfeatures = ['a']", "rate must be a number, got '1'"),
+        ("[[tier]]\nrate = '1'\nfeatures = ['a']", r"rate must be a number in \(0, 1\], got '1'"),
         ("[[tier]]\nrate = 1\nfeatures = 'a'", "must be a list of names, got 'a'"),
         ("[tier]\nrate = 1", r"write each tier under \[\[tier\]\]"),
         ("rate = 1", r"holds \[\[tier\]\] entries alone"),
