@@ -14,7 +14,7 @@ MOST = 2**63 - 1
 
 def is_whole(value: object, least: int = 1) -> bool:
     """Whether it is a whole number in [least, 2**63 - 1], and no boolean."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value <= MOST
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(least <= value <= MOST)
 
 
 def is_finite(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -75,7 +75,7 @@ def sizes(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
 
 def seeds(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
     """Seeds separated by commas."""
-    return tuple(SEED.convert(part, option, context) for part in text.split(","))
+    return tuple(SEED(part, option, context) for part in text.split(","))
 
 
 def column_names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...] | None:
@@ -117,6 +117,12 @@ def cutoffs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> di
         if not (equals and column):
             raise click.BadParameter(f"a cutoff is RATE=COLUMN, got {text!r}; try 0.5=budget")
     return found
+
+
+def warn(texts: Iterable[str]) -> None:
+    """A line each on standard error: what makes the numbers shown doubtful."""
+    for text in texts:
+        click.echo(f"warning: {text}", err=True)
 
 
 def command_text() -> str:

@@ -1,7 +1,7 @@
 """`slicerank plan`: one pass over a labelled table, then the cascade that meets a goal, and the whole frontier."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,12 @@ from cascade import (
 )
 from cascade.cutoffs import Kind
 from cascade.plan_search import final_rule
-from data import CandidateTable, DataError
+from data import CandidateTable, DataError, query_hashes
 from simulations.frontier_chart import frontier_png
 from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, measured_costs
 from simulations.ranker_files import load_ranker, model_file, open_for
 from simulations.tables import RankerScorer
-from slicing import Ranker
+from slicing import Ranker, Seen
 from slicing.files import atomic_path, check_writable, refuse_overwriting
 from slicing.progress import Progress, open_task
 
@@ -136,7 +136,7 @@ class PlanReport:
         frontier: every cascade that no other beats. goal: in words.
         beside: the costs in FLOPs, and of the features where they have one, unless the plan is in them.
         queries, candidates: of the table. answered: queries with something relevant. final_k: as asked for.
-        files: cascade file, frontier as CSV and PNG.
+        files: cascade file, frontier as CSV and PNG. warnings: what makes the numbers doubtful.
     """
 
     plan: Plan
@@ -153,6 +153,7 @@ class PlanReport:
     answered: int
     final_k: int | None
     files: tuple[Path, Path, Path]
+    warnings: tuple[str, ...] = ()
 
 
 def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> PlanReport:
@@ -161,7 +162,8 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
     Raises:
         SlicingError: for a model that can't be read, or a file to write that is the table or the model.
         DataError: for a table that can't be read or has no labels.
-        CascadeError: for a goal that no cascade reaches, or a recall that can't be promised.
+        CascadeError: for a goal that no cascade reaches, or a recall that can't be promised, as from training
+            queries.
     """
     files = tuple(request.out.with_suffix(suffix) for suffix in (request.out.suffix, *FRONTIER_SUFFIXES))
     refuse_overwriting(files, (model_file(request.model), request.table))
@@ -173,7 +175,10 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
     table = open_for(ranker, request.table)
     if not table.schema.has_label:
         raise DataError(f"{request.table}: planning needs labels, the table has none: add a column 'label'")
-    scored = score_table(ranker, table, request.relevant, progress)
+    hashes: list[NDArray[np.int64]] = []
+    watch = partial(_watch, ranker.seen.columns, hashes) if ranker.seen else None
+    scored = score_table(ranker, table, request.relevant, progress, watch)
+    warnings = check_fresh(ranker.seen, np.concatenate(hashes), request) if ranker.seen else ()
     in_flops = flop_costs(ranker, len(scored.query) / len(scored.sizes))
     known = [in_flops, *([fetching_costs(ranker)] if any(ranker.feature_costs) else [])]
     costs = in_flops
@@ -205,25 +210,60 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
         int((scored.relevant_by_query > 0).sum()),
         request.final_k,
         (files[0], files[1], files[2]),
+        warnings,
     )
     _write(report, request, scored)
     return report
 
 
 def score_table(
-    ranker: Ranker, table: CandidateTable, relevant: float = 1.0, progress: Progress | None = None
+    ranker: Ranker,
+    table: CandidateTable,
+    relevant: float = 1.0,
+    progress: Progress | None = None,
+    watch: Callable[[pl.DataFrame], None] | None = None,
 ) -> Scored:
-    """Every rate's score for every candidate; the features are held a batch at a time."""
+    """Every rate's score for every candidate; the features are held a batch at a time. watch: is shown each batch."""
     scorer = RankerScorer(ranker)
     parts = []
     with open_task(progress, "scoring", table.rows, "candidates") as task:
         for frame in table.batches():
+            if watch is not None:
+                watch(frame)
             parts.append(score_all(scorer, frame).frame)
             task.advance(len(frame))
     everything = pl.concat(parts)
     scores = np.stack([everything[f"score_{stage}"].to_numpy() for stage in range(len(ranker.rates))])
     qids, docids, labels = (everything[name].to_numpy() for name in ("qid", "docid", "label"))
     return Scored(qids, docids, labels, scores, relevant)
+
+
+def _watch(columns: Sequence[str], hashes: list[NDArray[np.int64]], frame: pl.DataFrame) -> None:
+    hashes.append(query_hashes(frame, columns))
+
+
+def check_fresh(seen: Seen, hashes: NDArray[np.int64], request: PlanRequest) -> tuple[str, ...]:
+    """What there is to say of planning queries that the model was made with.
+
+    seen: by the model. hashes: of the table's queries.
+
+    Raises:
+        CascadeError: for training queries where a recall is to be promised.
+    """
+    trained, validated = seen.trained_on(hashes), seen.validated_on(hashes)
+    told = f"{trained} queries compared in {request.table} are ones that the model was trained on"
+    if trained.known and request.confidence is not None:
+        raise CascadeError(
+            f"a promise needs queries that the model was not trained on, {told}; plan on a table of other queries"
+        )
+    if trained.known:
+        return (f"{told}; of fresh queries expect less, or plan on a table of other queries",)
+    if validated.known and request.confidence is not None:
+        return (
+            f"{validated} queries compared in {request.table} are ones that the model's epoch was chosen by, and the "
+            "promise takes them for independent of the model; a table of other queries has no such tie",
+        )
+    return ()
 
 
 def outcome(planned: Plan, scored: Scored, costs: StageCosts, final_k: int | None) -> Outcome:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data import split_by_query
+from data import query_hashes, split_by_query
 from simulations.ranker_files import MODEL, Columns
 from simulations.report.environment import machine, versions
 from simulations.report.write import check_out
 from simulations.tables import ranker_arrays
-from slicing import Ranker, RankerSettings, SlicingError, TrainResult, fit_ranker
+from slicing import Ranker, RankerSettings, Seen, SlicingError, TrainResult, fit_ranker
 from slicing.files import atomic_path, refuse_overwriting
 from slicing.progress import Progress
 from slicing.tiers import check_tiers
@@ -54,6 +54,7 @@ class Trained:
     file: Path
     queries: tuple[int, int]
     """Of training and validation."""
+    warnings: tuple[str, ...] = ()
 
 
 def train_ranker(request: TrainRequest, command: str, progress: Progress | None = None) -> Trained:
@@ -62,7 +63,8 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     A run that was interrupted goes on with `resume` and ends with the same bits (on the CPU).
 
     Raises:
-        SlicingError: for settings, tables or a checkpoint that don't fit.
+        SlicingError: for settings, tables or a checkpoint that don't fit, or validation queries that are all
+            training queries.
         DataError: for a table that can't be read, or is no labelled candidate table.
         ReportError: when the folder can't be written.
     """
@@ -84,6 +86,7 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
         train, held = split_by_query(frame, (1 - request.share, request.share), settings.seed)
     else:
         train, held = frame, columns.open(request.validation).read()
+    seen, warnings = _seen(train, held, names, request)
     check_out(request.out)
     identity = _identity(train, held, names, settings)
     _check_resume(request, identity)
@@ -98,6 +101,7 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
         resume=request.resume,
         progress=progress,
     )
+    ranker = replace(ranker, seen=seen)
     record = {
         "schema": 1,
         "command": command,
@@ -123,7 +127,8 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     ranker.save(request.out / MODEL, {"best_epoch": result.best_epoch, "fingerprint": identity["data"]})
     with atomic_path(request.out / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return Trained(ranker, result, request.out / MODEL, (train["qid"].n_unique(), held["qid"].n_unique()))
+    queries = train["qid"].n_unique(), held["qid"].n_unique()
+    return Trained(ranker, result, request.out / MODEL, queries, warnings)
 
 
 def measure_name(settings: RankerSettings) -> str:
@@ -137,6 +142,27 @@ def _shallow(settings: RankerSettings) -> dict[str, Any]:
 
 def _described(path: Path, frame: pl.DataFrame) -> dict[str, Any]:
     return {"name": path.name, "candidates": len(frame), "queries": frame["qid"].n_unique()}
+
+
+def _seen(
+    train: pl.DataFrame, held: pl.DataFrame, names: tuple[str, ...], request: TrainRequest
+) -> tuple[Seen, tuple[str, ...]]:
+    """The queries of both parts by columns that every rate reads, and what there is to say of queries in both."""
+    settings = request.settings
+    later = {name for tier in settings.tiers if tier.rate > settings.rates[0] for name in tier.columns}
+    columns = tuple(name for name in names if name not in later)
+    hashes = [query_hashes(frame, columns) for frame in (train, held)]
+    seen = Seen.of(columns, *hashes)
+    both = seen.trained_on(hashes[1])
+    if not both.known:
+        return seen, ()
+    said = f"{request.validation}: {both} validation queries are training queries too"
+    if both.known == both.compared:
+        raise SlicingError(
+            f"{said}, and say nothing of others; name a table of other queries, or leave --validation out: then a "
+            f"share of {request.table} is set aside"
+        )
+    return seen, (f"{said}, so the validation figures are too good; leave them out of one of the tables",)
 
 
 def _identity(

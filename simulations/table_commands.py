@@ -18,6 +18,7 @@ from simulations.command_line import (
     query_features,
     rates,
     sizes,
+    warn,
 )
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -113,7 +114,9 @@ def train(
 
     settings = RankerSettings(tiers=() if tiers is None else read_tiers(tiers), **options)
     request = TrainRequest(table, out, validation, Columns(features, categorical), share, settings, resume)
-    show_trained(train_ranker(request, command_text(), default_progress(quiet)), settings, Console())
+    trained = train_ranker(request, command_text(), default_progress(quiet))
+    show_trained(trained, settings, Console())
+    warn(trained.warnings)
 
 
 @click.command()
@@ -169,7 +172,9 @@ def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options
 
     kind: Any = kinds.replace("-", "_")
     request = PlanRequest(model, table, out, kinds=kind, **options)
-    show_plan(plan_cascade(request, default_progress(quiet)), Console())
+    report = plan_cascade(request, default_progress(quiet))
+    show_plan(report, Console())
+    warn(report.warnings)
 
 
 @click.command()

@@ -28,6 +28,7 @@ from slicing.rates import check_rates, legal_rates, width, widths
 from slicing.recurrent import Carried, SlicedGRU, SlicedLSTM, SlicedRNN
 from slicing.schedules import Normal, Uniform, rate_probabilities
 from slicing.schemes import Joint, Plain, Sampled, Sandwich, Scheme
+from slicing.seen import Seen
 from slicing.spec import Spec
 from slicing.survival import JointSurvival
 from slicing.tiers import Tier
@@ -65,6 +66,7 @@ __all__ = [
     "Sampled",
     "Sandwich",
     "Scheme",
+    "Seen",
     "Session",
     "SlicedConcat",
     "SlicedConv2d",

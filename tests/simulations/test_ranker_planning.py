@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner, Result
 
+import cli
 from cascade import CascadeError, StageCosts, evaluate, read_config
 from cascade.promise import PromiseError
-from data import DataError, write_candidates
+from data import DataError, split_by_query, synthetic, write_candidates
 from simulations.ranker_costs import flop_costs, measured_costs
 from simulations.ranker_planning import PlanRequest, cost_of, plan_cascade
 from simulations.ranker_run import RunRequest, run_cascade
@@ -171,3 +173,47 @@ def test_what_can_not_be_planned_leaves_no_file(
     with pytest.raises(DataError, match="unable to find column 'f6'"):
         plan_cascade(PlanRequest(model, tmp_path / "short.parquet", out / "c.toml", recall=0.5))
     assert not list(out.iterdir())
+
+
+TIERS = '[[tier]]\nrate = 1.0\ncost = 3\nfeatures = ["f4"]\n'
+
+
+@pytest.mark.parametrize("tiers", [False, True])
+def test_a_plan_knows_the_queries_that_its_model_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiers: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiers.toml").write_text(TIERS)
+    # the same ids and labels over and over: only the features tell the data sets apart
+    for name, first in (("train", 0), ("fresh", 40)):
+        frame = synthetic(40, 10, 4, first_query=first).with_columns(pl.col("qid") - first, label=pl.col("docid") % 2)
+        write_candidates(frame, f"{name}.parquet")
+        frame.sample(fraction=1.0, shuffle=True, seed=1).write_csv(f"{name}.csv")
+    words = ["--tiers", "tiers.toml"] if tiers else []
+    train = ["train", "train.parquet", "--rates", "0.5,1.0", "--hidden", "8,8", "--epochs", "1", "--quiet", *words]
+    assert CliRunner().invoke(cli.main, [*train, "--out", "model"]).exit_code == 0
+    _, held = split_by_query(pl.read_parquet("train.parquet"), (0.8, 0.2), 0)
+    write_candidates(held, "held.parquet")
+    exported = ["export", "model", "--rate", "0.5", "--out", "half"]
+    assert CliRunner().invoke(cli.main, exported).exit_code == 0
+
+    def planned(model: str, table: str, *more: str) -> Result:
+        words = ["plan", model, table, "--recall", "0.1", "--quiet", "--out", "c.toml", *more]
+        return CliRunner().invoke(cli.main, words)
+
+    for model in ("model", "half", "model/model.safetensors"):
+        for table in ("train.parquet", "train.csv"):
+            told = planned(model, table)
+            assert told.exit_code == 0
+            assert (
+                f"warning: 32 of 40 queries compared in {table} are ones that the model was trained on" in told.stderr
+            )
+            Path("c.toml").unlink()
+            refused = planned(model, table, "--confidence", "0.5")
+            assert refused.exit_code == 2
+            assert f"not trained on, 32 of 40 queries compared in {table}" in refused.stderr.splitlines()[-1]
+            assert not Path("c.toml").exists()
+        for more in ((), ("--confidence", "0.5")):
+            fresh, chosen = planned(model, "fresh.parquet", *more), planned(model, "held.parquet", *more)
+            assert (fresh.exit_code, fresh.stderr, chosen.exit_code) == (0, "", 0)
+            assert ("8 of 8 queries compared in held.parquet" in chosen.stderr) == bool(more)

@@ -82,3 +82,23 @@ def test_bad_requests_are_refused_before_anything_is_written(
         with pytest.raises(error, match=said):
             train_ranker(request, "")
     assert not out.exists()
+
+
+def test_validation_by_training_queries_is_refused_or_told(tmp_path: Path, table: Path, labelled: pl.DataFrame) -> None:
+    write_candidates(labelled.filter(pl.col("qid") < 10), tmp_path / "some.parquet")
+    other = labelled.filter(pl.col("qid") > 19).with_columns(pl.col("qid") + 100)
+    write_candidates(pl.concat([labelled.filter(pl.col("qid") < 3), other]), tmp_path / "mixed.parquet")
+    write_candidates(other, tmp_path / "other.parquet")
+    for name in ("table", "some"):
+        with pytest.raises(SlicingError, match="validation queries are training queries too, and say nothing"):
+            train_ranker(TrainRequest(table, tmp_path / "m", tmp_path / f"{name}.parquet", settings=SETTINGS), "")
+    assert not (tmp_path / "m").exists()
+    (told,) = train_ranker(
+        TrainRequest(table, tmp_path / "m", tmp_path / "mixed.parquet", settings=SETTINGS), ""
+    ).warnings
+    assert "3 of 13 validation queries are training queries too" in told
+    trained = train_ranker(TrainRequest(table, tmp_path / "m", tmp_path / "other.parquet", settings=SETTINGS), "")
+    assert trained.warnings == ()
+    seen = Ranker.load(trained.file).seen
+    assert seen is not None
+    assert (len(seen.training), len(seen.validation)) == trained.queries == (30, 10)
