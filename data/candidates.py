@@ -12,7 +12,7 @@ from data.conform import conform
 from data.errors import DataError
 from data.external_sort import Survey, sorted_frames, survey, whole_queries
 from data.files import Scratch, reading
-from data.schema import Request, TableSchema, is_list, resolve
+from data.schema import Labels, Request, TableSchema, is_list, resolve
 from data.sources import Source, described, format_of, open_csv, open_parquet, open_svmlight
 
 BATCH_ROWS = 200_000
@@ -124,6 +124,8 @@ def scan_candidates(
     features: Sequence[str] | None = None,
     categorical: Sequence[str] = (),
     time: str | None = None,
+    labels: Labels = "whole",
+    counts: Sequence[str] = (),
 ) -> CandidateTable:
     """Open a candidate table.
 
@@ -146,13 +148,17 @@ def scan_candidates(
             highest index in the file are features that are 0 everywhere.
         categorical: integer or string columns that are ids.
         time: a column that says when, a number or a date.
+        labels: whether every label must be there (``whole``), a null means that nobody judged (``partial``), or the
+            column is not even read (``ignored``).
+        counts: columns of whole numbers, of any numeric type, or nulls; they may be features or ids besides.
 
     Raises:
         DataError: no such file, an unreadable or empty one, an unknown suffix or format, a missing or ill-typed
             column, a bad SVMlight line, group sizes that do not fit.
     """
     paths = _paths(path)
-    request = Request(None if features is None else tuple(features), tuple(categorical), time)
+    named = None if features is None else tuple(features)
+    request = Request(named, tuple(categorical), time, labels, tuple(dict.fromkeys(counts)))
     formats = {format_of(each, format) for each in paths}
     if len(formats) > 1:
         raise DataError(f"the files of one table must have one format, got {' and '.join(sorted(formats))}")
@@ -162,7 +168,7 @@ def scan_candidates(
     if kind == "svmlight":
         source = open_svmlight(paths, None if groups is None else _paths(groups), features)
     elif kind == "csv":
-        source = open_csv(paths, categorical, time)
+        source = open_csv(paths, (*categorical, *counts), time)
     else:
         source = open_parquet(paths)
     schema = resolve(source.columns, request, _widths(source, paths), described(paths))

@@ -107,15 +107,20 @@ def final_k(_: click.Context, __: click.Parameter, text: str) -> int | None:
 
 def cutoffs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[float, str]:
     """`RATE=COLUMN`, each."""
-    found = {}
+    found: dict[float, str] = {}
     for text in given:
         rate, equals, column = text.partition("=")
         try:
-            found[float(rate)] = column
+            stage = float(rate)
         except ValueError as error:
             raise click.BadParameter(f"a cutoff is RATE=COLUMN, got {text!r}; try 0.5=budget") from error
         if not (equals and column):
             raise click.BadParameter(f"a cutoff is RATE=COLUMN, got {text!r}; try 0.5=budget")
+        if stage in found:
+            raise click.BadParameter(
+                f"a stage has one cutoff, rate {stage:g} was given {found[stage]!r} and {column!r}; leave one out"
+            )
+        found[stage] = column
     return found
 
 

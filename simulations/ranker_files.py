@@ -8,6 +8,7 @@ import polars as pl
 
 from cascade import CascadeError
 from data import CandidateTable, DataError, load_prepared, scan_candidates
+from data.schema import Labels
 from slicing import Ranker
 
 MODEL = "model.safetensors"
@@ -62,8 +63,12 @@ def load_ranker(model: Path) -> Ranker:
     return Ranker.load(model_file(model))
 
 
-def open_for(ranker: Ranker, path: Path, more: Sequence[str] = (), rate: float | None = None) -> CandidateTable:
-    """Open a table with the columns that a ranker reads up to a rate (None: the last), and `more` integer columns.
+def open_for(
+    ranker: Ranker, path: Path, labels: Labels, counts: Sequence[str] = (), rate: float | None = None
+) -> CandidateTable:
+    """Open a table with the columns that a ranker reads up to a rate (None: the last).
+
+    labels, counts: as `data.scan_candidates` takes them.
 
     Raises:
         CascadeError: for a ranker whose columns hold several features each, which no table has.
@@ -79,7 +84,7 @@ def open_for(ranker: Ranker, path: Path, more: Sequence[str] = (), rate: float |
     numeric = tuple(name for name in read if name in ranker.numeric)
     ids = [name for name in read if name in ranker.vocabularies]
     features = None if _has_list(path) else numeric
-    table = scan_candidates(path, features=features, categorical=(*ids, *more))
+    table = scan_candidates(path, features=features, categorical=ids, labels=labels, counts=counts)
     missing = [name for name in numeric if name not in table.schema.numeric]
     if missing:
         raise DataError(f"{path}: unable to find feature {missing[0]!r}, which the ranker reads: add it")

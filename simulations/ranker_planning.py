@@ -57,7 +57,8 @@ class PlanRequest:
     """What to plan.
 
     Attributes:
-        model: the ranker's file or folder. table: labelled candidates. out: the cascade file to write.
+        model: the ranker's file or folder. table: labelled candidates; a null label counts as not relevant.
+        out: the cascade file to write.
         recall: the least recall wanted, in [0, 1]; confidence: with which it is promised of fresh queries, in (0, 1).
         cost: the most a query may cost on the average: a number in `unit`, or a share of the full network on
             everything, such as "25%"; `metric` is then what is best under it. One of recall and cost is given.
@@ -172,7 +173,7 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
     if request.out.suffix.lower() != ".toml":
         raise CascadeError(f"a cascade file ends in .toml, got {request.out}; try {request.out.with_suffix('.toml')}")
     ranker = load_ranker(request.model)
-    table = open_for(ranker, request.table)
+    table = open_for(ranker, request.table, "partial")
     if not table.schema.has_label:
         raise DataError(f"{request.table}: planning needs labels, the table has none: add a column 'label'")
     hashes: list[NDArray[np.int64]] = []

@@ -42,12 +42,13 @@ class RunRequest:
     """What to run.
 
     Attributes:
-        cascade: the cascade file, which names the model. table: the candidates, labels not needed.
+        cascade: the cascade file, which names the model. table: the candidates, labels not looked at.
         out: .parquet, or .trec or .run for a TREC run.
-        columns: stage's rate -> integer column of the table whose value in a query replaces the stage's top k there.
-        budget: integer column of the table, the most multiply-adds that a query may cost; the cutoffs before the last
-            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query. What is computed
-            once per query is charged once.
+        columns: stage's rate -> column of the table, of whole numbers or nulls, whose value in a query replaces the
+            stage's top k there. It may be a feature besides.
+        budget: such a column, the most multiply-adds that a query may cost; the cutoffs before the last are scaled to
+            it (see `cascade.budget`). None keeps to the file, as null does for a query. What is computed once per
+            query is charged once.
         resume: go on from the parts that an interrupted run left beside `out`.
         rows: of the table held at a time (whole queries), at least 1; a part of the output each.
     """
@@ -121,7 +122,7 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
     refuse_overwriting([request.out], [model])
     ranker = load_ranker(model)
     cascade = cascade_of(config, ranker, request.columns, request.budget)
-    table = open_for(ranker, request.table, columns_read(cascade.rules), config.rates[-1])
+    table = open_for(ranker, request.table, "ignored", columns_read(cascade.rules), config.rates[-1])
     identity = {
         "table": table_fingerprint(request.table),
         "model": file_fingerprint(model),

@@ -186,6 +186,7 @@ def test_nan_scores_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.Monk
         ("plan gone gone.parquet --recall 0.9 --out c.yaml", [".toml", "c.yaml"]),
         ("run gone.toml gone.parquet --out o.parquet", ["no cascade file at gone.toml"]),
         ("run gone.toml gone.parquet --out o.parquet --cutoff budget", ["RATE=COLUMN", "'budget'"]),
+        ("run gone.toml g.parquet --out o.parquet --cutoff 0.5=a --cutoff .50=b", ["one cutoff", "'a' and 'b'"]),
         ("evaluate gone.parquet", ["at least one result"]),
         ("evaluate gone.parquet gone.qrels", ["there is no file gone.qrels"]),
         (

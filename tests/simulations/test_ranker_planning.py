@@ -47,6 +47,26 @@ def test_a_run_over_the_planning_table_does_what_was_predicted(
     assert (planned.recall, planned.cost, planned.unit) == (report.cascade.recall, report.cascade.cost, "FLOPs")
 
 
+def test_an_unjudged_candidate_is_not_relevant_to_the_plan_as_to_the_measures(
+    tmp_path: Path, model: Path, labelled: pl.DataFrame
+) -> None:
+    rng = np.random.default_rng(0)
+    hidden = pl.Series(rng.random(len(labelled)) < 0.3) | (labelled["qid"] == 4)
+    some = labelled.with_columns(label=pl.when(hidden).then(None).otherwise("label"))
+    none = some.with_columns(pl.col("label").fill_null(0.0))
+    reports = []
+    for name, frame in (("some", some), ("none", none)):
+        write_candidates(frame, tmp_path / f"{name}.parquet")
+        request = PlanRequest(model, tmp_path / f"{name}.parquet", tmp_path / f"{name}.toml", cost="70%", final_k=5)
+        reports.append(plan_cascade(request))
+    assert reports[0].plan == reports[1].plan
+    run_cascade(RunRequest(tmp_path / "some.toml", tmp_path / "some.parquet", tmp_path / "out.parquet"))
+    kept = pl.read_parquet(tmp_path / "out.parquet").filter("kept")
+    found = evaluate(kept, some, ["R@5", "nDCG@5"], without_relevant="skip").means
+    assert found["R@5"] == pytest.approx(reports[0].cascade.recall)
+    assert found["nDCG@5"] == pytest.approx(reports[0].cascade.ndcg)
+
+
 def test_the_full_network_on_everything_is_its_own_ranking(
     tmp_path: Path, model: Path, table: Path, labelled: pl.DataFrame
 ) -> None:
