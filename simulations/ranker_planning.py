@@ -35,6 +35,7 @@ from cascade import (
 from cascade.cutoffs import Kind
 from cascade.plan_search import final_rule
 from data import CandidateTable, DataError, query_hashes
+from data.sources import described
 from simulations.frontier_chart import frontier_png
 from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, measured_costs
 from simulations.ranker_files import load_ranker, model_file, open_for
@@ -225,7 +226,7 @@ def score_table(
     watch: Callable[[pl.DataFrame], None] | None = None,
 ) -> Scored:
     """Every rate's score for every candidate; the features are held a batch at a time. watch: is shown each batch."""
-    scorer = RankerScorer(ranker)
+    scorer = RankerScorer(ranker, where=described(table.paths))
     parts = []
     with open_task(progress, "scoring", table.rows, "candidates") as task:
         for frame in table.batches():

@@ -121,7 +121,7 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
     model = request.cascade.parent / config.model
     refuse_overwriting([request.out], [model])
     ranker = load_ranker(model)
-    cascade = cascade_of(config, ranker, request.columns, request.budget)
+    cascade = cascade_of(config, ranker, request.columns, request.budget, request.table)
     table = open_for(ranker, request.table, "ignored", columns_read(cascade.rules), config.rates[-1])
     identity = {
         "table": table_fingerprint(request.table),
@@ -150,12 +150,16 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
 
 
 def cascade_of(
-    config: CascadeConfig, ranker: Ranker, columns: Mapping[float, str], budget: str | None = None
+    config: CascadeConfig,
+    ranker: Ranker,
+    columns: Mapping[float, str],
+    budget: str | None = None,
+    where: object = "the table",
 ) -> Cascade:
     """The cascade that a file describes, with some stages' cutoffs, or each query's budget, read from the table.
 
     Where a query's cutoff is null, a stage whose rule is a top k keeps to it; any other refuses nulls. The budget is in
-    multiply-adds.
+    multiply-adds. where: the table's name, for errors.
 
     Raises:
         CascadeError: for a rate that the ranker, or the file, does not have; a cutoff that a budget can't scale.
@@ -172,7 +176,7 @@ def cascade_of(
     if budget is not None:
         each, once = path_flops(ranker, stages)
         rules = within_budget(rules, each, budget, once)
-    return Cascade(SubsetScorer(RankerScorer(ranker), stages), rules)
+    return Cascade(SubsetScorer(RankerScorer(ranker, where=where), stages), rules)
 
 
 def columns_read(rules: tuple[KeepRule, ...]) -> tuple[str, ...]:

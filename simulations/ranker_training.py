@@ -14,8 +14,8 @@ from data import query_hashes, split_by_query
 from simulations.ranker_files import MODEL, Columns
 from simulations.report.environment import machine, versions
 from simulations.report.write import check_out
-from simulations.tables import ranker_arrays
-from slicing import Ranker, RankerSettings, Seen, SlicingError, TrainResult, fit_ranker
+from simulations.tables import named, ranker_arrays
+from slicing import Ranker, RankerSettings, RefusedValue, Seen, SlicingError, TrainResult, fit_ranker
 from slicing.files import atomic_path, refuse_overwriting
 from slicing.progress import Progress
 from slicing.tiers import check_tiers
@@ -91,16 +91,19 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     identity = _identity(train, held, names, settings)
     _check_resume(request, identity)
     features, labels, qids = ranker_arrays(train, names)
-    ranker, result = fit_ranker(
-        features,
-        labels,
-        qids,
-        ranker_arrays(held, names),
-        settings,
-        checkpoint=request.out / CHECKPOINT,
-        resume=request.resume,
-        progress=progress,
-    )
+    try:
+        ranker, result = fit_ranker(
+            features,
+            labels,
+            qids,
+            ranker_arrays(held, names),
+            settings,
+            checkpoint=request.out / CHECKPOINT,
+            resume=request.resume,
+            progress=progress,
+        )
+    except RefusedValue as error:  # the transform was fitted on the training rows, so it is none of these
+        raise named(error, held, request.validation or request.table) from error
     ranker = replace(ranker, seen=seen)
     record = {
         "schema": 1,

@@ -5,7 +5,7 @@ from slicing.checkpoint import load, save
 from slicing.connectivity import Connectivity
 from slicing.conv import SlicedConv2d, SlicedGroupedConv2d
 from slicing.convert import ConversionWarning, convert
-from slicing.errors import SlicingError
+from slicing.errors import RefusedValue, SlicingError
 from slicing.export import save_program, standalone, standalone_ranker
 from slicing.extract import extract
 from slicing.features import FeatureTransform
@@ -63,6 +63,7 @@ __all__ = [
     "Ranker",
     "RankerSession",
     "RankerSettings",
+    "RefusedValue",
     "Sampled",
     "Sandwich",
     "Scheme",

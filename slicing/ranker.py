@@ -95,7 +95,7 @@ class Ranker:
         source = self.sources[position]
         if source.categorical:
             (name,) = source.columns
-            return self.vocabularies[name](column(columns, name))
+            return self.vocabularies[name](column(columns, name), name)
         return self.transforms[position](stacked(columns, {name: self.numeric[name] for name in source.columns}))
 
     def inputs(self, columns: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:

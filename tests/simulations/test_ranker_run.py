@@ -229,7 +229,8 @@ def test_bad_input_late_in_the_table_leaves_the_old_file_and_nothing_else(
     out.write_bytes(b"old")
     late = pl.when(pl.col("qid") == 25).then(float("nan")).otherwise("f2").alias("f2")
     write_candidates(labelled.with_columns(late), tmp_path / "bad.parquet")
-    with pytest.raises(ValueError, match="'f2' is missing"):
+    place = r"bad\.parquet: 'f2' is missing in query 25, candidate 0; it never was in training"
+    with pytest.raises(ValueError, match=place):
         run_cascade(RunRequest(cascade, tmp_path / "bad.parquet", out, rows=100))
     assert out.read_bytes() == b"old"
     assert not list(tmp_path.glob(".*"))

@@ -12,6 +12,7 @@ from cascade import evaluate
 from data import DataError, split_by_query, write_candidates
 from data.prepared import Roles, write_prepared
 from simulations.ranker_files import Columns
+from simulations.ranker_planning import PlanRequest, plan_cascade
 from simulations.ranker_training import Trained, TrainRequest, train_ranker
 from slicing import Ranker, RankerSettings, SlicingError
 
@@ -102,3 +103,32 @@ def test_validation_by_training_queries_is_refused_or_told(tmp_path: Path, table
     seen = Ranker.load(trained.file).seen
     assert seen is not None
     assert (len(seen.training), len(seen.validation)) == trained.queries == (30, 10)
+
+
+def test_what_a_ranker_refuses_is_named_by_table_query_candidate_and_column(
+    tmp_path: Path, table: Path, labelled: pl.DataFrame
+) -> None:
+    frame = labelled.with_columns(user=pl.col("qid") % 5)
+    fresh = frame.with_columns(pl.col("qid") + 100)
+    missing = pl.when((pl.col("qid") == 103) & (pl.col("docid") == 7)).then(None).otherwise("f2").alias("f2")
+    write_candidates(frame, tmp_path / "train.parquet")
+    write_candidates(fresh, tmp_path / "fresh.parquet")
+    write_candidates(fresh.with_columns(missing), tmp_path / "missing.parquet")
+    write_candidates(fresh.with_columns(pl.col("user").cast(pl.String)), tmp_path / "text.parquet")
+    columns, settings = Columns(("f1", "f2"), ("user",)), replace(SETTINGS, epochs=1)
+    said = {
+        "missing": r"missing\.parquet: 'f2' is missing in query 103, candidate 7; it never was in training",
+        "text": r"text\.parquet: 'user' holds strings; in training it held whole numbers: convert the column",
+    }
+
+    def request(name: str) -> TrainRequest:
+        return TrainRequest(
+            tmp_path / "train.parquet", tmp_path / "m", tmp_path / f"{name}.parquet", columns, settings=settings
+        )
+
+    train_ranker(request("fresh"), "")
+    for name, text in said.items():
+        with pytest.raises(SlicingError, match=text):
+            plan_cascade(PlanRequest(tmp_path / "m", tmp_path / f"{name}.parquet", tmp_path / "c.toml", recall=0.1))
+        with pytest.raises(SlicingError, match=text):
+            train_ranker(request(name), "")

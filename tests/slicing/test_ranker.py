@@ -219,7 +219,7 @@ class TestScores:
             ({"shop": good["shop"][:3]}, "same length"),
             ({"price": good["shop"]}, "'price' must hold numbers"),
             ({"price": np.full(120, np.inf)}, "'price' is inf in row 0"),
-            ({"vector": np.full((120, 2), np.nan)}, r"'vector\[0\]' is missing in a row, but never was"),
+            ({"vector": np.full((120, 2), np.nan)}, r"'vector\[0\]' is missing in row 0; it never was"),
         ):
             with pytest.raises(SlicingError, match=message):
                 fitted[0].scores({**good, **change})
