@@ -166,12 +166,12 @@ class _Goal:
             best = plans[-1]
             return (
                 f"no cascade reaches a {best.metric} of {self.floor}: the best over these cutoffs has "
-                f"{best.quality:.6g} at {best.cost:.6g} {best.unit} per query; ask for less, or raise final_k"
+                f"{best.quality:.6g} at {best.cost:.6g} {best.unit} per query; ask for less, or raise the final k"
             )
         least = plans[0]
         return (
             f"no cascade costs as little as {self.ceiling:.6g} {least.unit} per query: the cheapest over these "
-            f"cutoffs costs {least.cost:.6g}; raise the budget, or allow the cascade to end at an earlier stage"
+            f"cutoffs costs {least.cost:.6g}; allow more, or let the cascade end at an earlier stage"
         )
 
 

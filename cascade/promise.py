@@ -152,7 +152,7 @@ def _refused(losses: NDArray[np.float64], recall: float, confidence: float, boun
         f"{mean:.4f} on the {len(losses)} queries that test it"
     )
     if enough is None:
-        return PromiseError(f"{text}, so no number of queries would do; promise less, or raise final_k", None)
+        return PromiseError(f"{text}, so no number of queries would do; promise less, or raise the final k", None)
     needed = _in_all(enough, tune)
     return PromiseError(f"{text}; about {needed} queries with something relevant would do; add some", needed)
 

@@ -8,7 +8,9 @@ import polars as pl
 
 from cascade import CascadeError
 from data import CandidateTable, DataError, load_prepared, scan_candidates
+from data.columns import require
 from data.schema import Labels
+from data.sources import FORMATS, described
 from slicing import Ranker
 
 MODEL = "model.safetensors"
@@ -43,10 +45,47 @@ class Columns:
         Raises:
             DataError: as `data.scan_candidates`, or for a table without labels.
         """
+        check_text(path)
         table = scan_candidates(path, features=self.features, categorical=self.categorical or ())
-        if not table.schema.has_label:
-            raise DataError(f"{path}: this needs labels, the table has none: add a column 'label'")
+        require_labels(table)
         return table
+
+
+def require_labels(table: CandidateTable) -> None:
+    """Refuse a table without labels, with the nearest name that it has.
+
+    Raises:
+        DataError: naming the table's columns.
+    """
+    if not table.schema.has_label:
+        require(("label",), (*table.schema.columns, *table.schema.ignored), described(table.paths))
+
+
+def check_text(path: Path) -> None:
+    """Refuse text in LightGBM's form: of a suffix that says nothing, or with the queries' sizes in another file.
+
+    Raises:
+        DataError: with the command that makes a table of it.
+    """
+    remedy = "make tables of it with `slicerank data letor --train ... --validation ... --test ...`"
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise DataError(
+            f"{path}: unknown suffix {suffix!r}, a table's is one of {', '.join(FORMATS)}: rename it, or {remedy}, "
+            "with --groups where group sizes lie beside it"
+        )
+    if FORMATS[suffix] == "svmlight" and path.is_file() and not _has_qid(path):
+        raise DataError(f"{path} has no 'qid:': add it, or, with group sizes in {path.name}.query, {remedy} --groups")
+
+
+def _has_qid(path: Path) -> bool:
+    """Whether the first line that says something has one; what is no such line is left to whoever reads the file."""
+    with path.open("rb") as file:
+        for line in file:
+            words = line.split(b"#", 1)[0].split()
+            if words:
+                return any(word.startswith(b"qid:") for word in words[1:]) or b":" not in words[-1]
+    return True
 
 
 def model_file(model: Path) -> Path:
@@ -84,6 +123,7 @@ def open_for(
     numeric = tuple(name for name in read if name in ranker.numeric)
     ids = [name for name in read if name in ranker.vocabularies]
     features = None if _has_list(path) else numeric
+    check_text(path)
     table = scan_candidates(path, features=features, categorical=ids, labels=labels, counts=counts)
     missing = [name for name in numeric if name not in table.schema.numeric]
     if missing:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf, isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -34,11 +35,12 @@ from cascade import (
 )
 from cascade.cutoffs import Kind
 from cascade.plan_search import final_rule
-from data import CandidateTable, DataError, query_hashes
+from cascade.promise import check_promise
+from data import CandidateTable, query_hashes
 from data.sources import described
 from simulations.frontier_chart import frontier_png
 from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, measured_costs
-from simulations.ranker_files import load_ranker, model_file, open_for
+from simulations.ranker_files import load_ranker, model_file, open_for, require_labels
 from simulations.tables import RankerScorer
 from slicing import Ranker, Seen
 from slicing.files import atomic_path, check_writable, refuse_overwriting
@@ -85,19 +87,27 @@ class PlanRequest:
     def __post_init__(self) -> None:
         if (self.recall is None) == (self.cost is None):
             raise CascadeError(
-                f"a plan needs either a recall or a cost as its goal, got recall {self.recall} and cost {self.cost}; "
-                f"give --recall 0.98 or --cost 25%"
+                f"a plan needs either a recall or a cost as its goal, got "
+                f"{'neither' if self.cost is None else 'both'}; give --recall 0.98 or --cost 25%"
             )
+        if self.recall is not None and not 0 <= self.recall <= 1:
+            raise CascadeError(f"--recall must be in [0, 1], got {self.recall!r}; 0.98 asks for 98%")
+        if not (isfinite(self.relevant) and self.relevant > 0):
+            raise CascadeError(f"--relevant must be a finite label above 0, got {self.relevant!r}; 1 is usual")
+        if self.cost is not None and not 0 < cost_of(self.cost, 1.0) < inf:
+            raise CascadeError(f"--cost must be finite and above 0, got {self.cost!r}; 25% is of the full network's")
         if self.confidence is not None and self.recall is None:
             raise CascadeError(
-                f"a confidence goes with a recall to promise, got {self.confidence} with a cost; leave it out"
+                f"--confidence goes with a recall to promise, got {self.confidence} with a cost; leave it out"
             )
+        if self.recall is not None and self.confidence is not None:
+            check_promise(self.recall, self.confidence)
         if self.confidence is not None and self.last != "full":
             raise CascadeError(
-                f"a promise is made of cascades that end with the full network, got last={self.last!r}; leave it out"
+                f"a promise is made of cascades that end with the full network, got --last {self.last}; leave it out"
             )
         if self.recall is not None and self.metric != "recall":
-            raise CascadeError(f"the metric says what is best for a cost, got {self.metric!r} with a recall; drop one")
+            raise CascadeError(f"--metric says what is best for a cost, got {self.metric} with a recall; drop one")
 
 
 @dataclass(frozen=True)
@@ -175,8 +185,7 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
         raise CascadeError(f"a cascade file ends in .toml, got {request.out}; try {request.out.with_suffix('.toml')}")
     ranker = load_ranker(request.model)
     table = open_for(ranker, request.table, "partial")
-    if not table.schema.has_label:
-        raise DataError(f"{request.table}: planning needs labels, the table has none: add a column 'label'")
+    require_labels(table)
     hashes: list[NDArray[np.int64]] = []
     watch = partial(_watch, ranker.seen.columns, hashes) if ranker.seen else None
     scored = score_table(ranker, table, request.relevant, progress, watch)
@@ -311,7 +320,7 @@ def cost_of(text: str, full: float) -> float:
         value = float(text.strip().rstrip("%"))
     except ValueError:
         raise CascadeError(
-            f"a cost must be a number, or a share of the full network's such as 25%, got {text!r}; mend it"
+            f"--cost must be a number, or a share of the full network's such as 25%, got {text!r}; mend it"
         ) from None
     return value / 100 * full if share else value
 

@@ -57,6 +57,13 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--loss", type=click.Choice(["listwise", "lambda", "bce", "mse"]), default="listwise", show_default=True)
 @click.option(
+    "--k",
+    type=COUNT,
+    default=10,
+    show_default=True,
+    help="Of nDCG@k, in --loss lambda and in validation.",
+)
+@click.option(
     "--scheme",
     type=click.Choice(["joint", "sampled", "sandwich"]),
     default="joint",

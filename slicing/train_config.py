@@ -61,7 +61,7 @@ class TrainConfig:
             ("epochs", 1, "try 10"),
             ("batch_size", 1, "try 128"),
             ("seed", 0, "try 0"),
-            ("patience", 1, "try 5, or None for no early stopping"),
+            ("patience", 1, "try 5"),
         ):
             value = getattr(self, name)
             if name == "patience" and value is None:

@@ -167,7 +167,7 @@ def test_a_cost_is_a_number_or_a_share() -> None:
     [
         ({}, "either a recall or a cost"),
         ({"recall": 0.5, "cost": "5"}, "either a recall or a cost"),
-        ({"cost": "50%", "confidence": 0.9}, "a confidence goes with a recall"),
+        ({"cost": "50%", "confidence": 0.9}, "--confidence goes with a recall"),
         ({"recall": 0.5, "metric": "ndcg"}, "best for a cost"),
         ({"recall": 0.5, "confidence": 0.9, "last": "any"}, "end with the full network"),
     ],
@@ -182,8 +182,8 @@ def test_what_can_not_be_planned_leaves_no_file(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    write_candidates(labelled.drop("label"), tmp_path / "bare.parquet")
-    with pytest.raises(DataError, match="planning needs labels"):
+    write_candidates(labelled.rename({"label": "lable"}), tmp_path / "bare.parquet")
+    with pytest.raises(DataError, match=r"unable to find column 'label'; valid columns: .* Did you mean 'lable'"):
         plan_cascade(PlanRequest(model, tmp_path / "bare.parquet", out / "c.toml", recall=0.5))
     with pytest.raises(CascadeError, match="no cascade costs as little"):
         plan_cascade(PlanRequest(model, table, out / "c.toml", cost="1"))

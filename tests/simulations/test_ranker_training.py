@@ -7,7 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from click.testing import CliRunner
 
+import cli
 from cascade import evaluate
 from data import DataError, split_by_query, write_candidates
 from data.prepared import Roles, write_prepared
@@ -72,13 +74,13 @@ def test_bad_requests_are_refused_before_anything_is_written(
     tmp_path: Path, table: Path, labelled: pl.DataFrame
 ) -> None:
     out = tmp_path / "m"
-    write_candidates(labelled.drop("label"), tmp_path / "bare.parquet")
+    write_candidates(labelled.rename({"label": "lable"}), tmp_path / "bare.parquet")
     for request, error, said in (
         (TrainRequest(table, out, share=1.0), SlicingError, "in \\(0, 1\\)"),
         (TrainRequest(table, out, settings=replace(SETTINGS, seed=-1)), SlicingError, "seed"),
         (TrainRequest(table, out, settings=replace(SETTINGS, keep=(3.0, 2.0))), SlicingError, "survival"),
         (TrainRequest(table, out, columns=Columns(("f9",))), DataError, "'f9'"),
-        (TrainRequest(tmp_path / "bare.parquet", out), DataError, "'label'"),
+        (TrainRequest(tmp_path / "bare.parquet", out), DataError, "column 'label'.* Did you mean 'lable'"),
     ):
         with pytest.raises(error, match=said):
             train_ranker(request, "")
@@ -132,3 +134,32 @@ def test_what_a_ranker_refuses_is_named_by_table_query_candidate_and_column(
             plan_cascade(PlanRequest(tmp_path / "m", tmp_path / f"{name}.parquet", tmp_path / "c.toml", recall=0.1))
         with pytest.raises(SlicingError, match=text):
             train_ranker(request(name), "")
+
+
+def test_text_with_its_queries_elsewhere_is_pointed_to_the_command_that_reads_it(tmp_path: Path) -> None:
+    command = "slicerank data letor --train ... --validation ... --test ...` --groups"
+    for lines in ("1 1:0.5 2:1\n0 1:2\n", "# made by hand\n\n1 1:0.5 # docid = 3\n"):
+        (tmp_path / "rank.txt").write_text(lines)
+        with pytest.raises(
+            DataError, match=rf"rank\.txt has no 'qid:': add it, or, .* in rank\.txt\.query, .*{command}"
+        ):
+            train_ranker(TrainRequest(tmp_path / "rank.txt", tmp_path / "m", settings=SETTINGS), "")
+    for lines, said in (("1 qid:1 1:0.5\n0 1:2\n", "line 2"), ("what\n", "line 1"), ("", "empty")):
+        (tmp_path / "rank.txt").write_text(lines)
+        with pytest.raises(DataError, match=said):
+            train_ranker(TrainRequest(tmp_path / "rank.txt", tmp_path / "m", settings=SETTINGS), "")
+
+
+def test_the_k_of_validation_is_the_one_asked_for(tmp_path: Path, table: Path, labelled: pl.DataFrame) -> None:
+    words = ["train", str(table), "--rates", "0.5,1.0", "--hidden", "8", "--epochs", "1", "--k", "3", "--quiet"]
+    result = CliRunner().invoke(cli.main, [*words, "--loss", "lambda", "--out", str(tmp_path / "m")])
+    assert result.exit_code == 0, result.output
+    assert "nDCG(dcg='exp-log2')@3" in result.output
+    record = json.loads((tmp_path / "m" / "train.json").read_text())
+    assert record["settings"]["k"] == 3
+    _, held = split_by_query(labelled, (0.8, 0.2), 0)
+    ranker = Ranker.load(tmp_path / "m" / "model.safetensors")
+    scores = ranker.scores({name: held[name].to_numpy() for name in ranker.columns})[-1]
+    run = held.select("qid", "docid").with_columns(score=pl.Series(scores))
+    means = evaluate(run, held, ["nDCG(dcg='exp-log2')@3"], without_relevant="skip").means
+    assert means["nDCG(dcg='exp-log2')@3"] == pytest.approx(record["history"][0]["validation"][-1], abs=1e-5)

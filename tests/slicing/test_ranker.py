@@ -178,8 +178,8 @@ class TestFit:
         for change, message in (
             ({"loss": "rank"}, "loss must be one of"),
             ({"scheme": "some"}, "scheme must be one of"),
-            ({"scheme": "sampled", "distill": 0.5}, "distill is a setting of joint training, got distill=0.5 with"),
-            ({"scheme": "sandwich", "weights": (1, 1, 1)}, "leave it at None, or set scheme='joint'"),
+            ({"scheme": "sampled", "distill": 0.5}, "distill is a setting of joint training, got 0.5 with the scheme"),
+            ({"scheme": "sandwich", "weights": (1, 1, 1)}, "leave it out, or take the scheme 'joint'"),
             ({"connectivity": "dense", "own": 0.5}, "own=0.5 needs scores that are sums over blocks"),
             ({"survival": 1.0}, "needs keep"),
             ({"keep": (1, 1, 1)}, "has a meaning with survival above 0"),
