@@ -1,17 +1,18 @@
-"""What the experiments on elastic image networks share (sections 5.1, 5.3, 5.4): scales, training, accuracy by rate."""
+"""What the experiments on elastic image networks share (sections 5.1, 5.3, 5.4): training, accuracy by rate."""
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from data import ImageData, ordered_batches
-from simulations.baselines import Point, accuracy_of
+from simulations.baselines import TOP5_CLASSES, Point, accuracy_of
 from simulations.cascade import load_data
+from simulations.elastic_settings import ElasticSettings, Residual
 from simulations.history import training_history
 from simulations.image_models import head_start
 from simulations.image_training import EVALUATION_BATCH, Trainer
@@ -30,74 +31,14 @@ from slicing import (
     parameter_count,
 )
 from slicing.files import atomic_path
-from slicing.models import small_cnn, vgg13
+from slicing.models import resnet, small_cnn, vgg13, vgg16, wide_resnet
+from slicing.models.resnet import ResidualNetwork
 from slicing.progress import Progress, open_task
 from slicing.progressive import Phased
 
 CONVENTION = "one multiply-add = 1; convolutions and dense layers"
 SIXTEENTHS = tuple(k / 16 for k in range(4, 17))
 GROUPS = 16  # of normalisation, so that every sixteenth is legal
-ScaleName = Literal["smoke", "small", "paper"]
-
-
-@dataclass(frozen=True)
-class ImageScale:
-    """How large an experiment is.
-
-    Attributes:
-        data: the data set. chain: the chain of convolutions, ``small-cnn`` or ``vgg13``; width: factor on its channels.
-        depths: of the residual networks of `tradeoff`, rising; the last is the whole one. widening: theirs.
-        train_limit: images to learn from; None for all.
-        epochs, batch_size, learning_rate: of every network.
-        sparsity: lambda of Network Slimming. The penalty works through steps times learning rate, so the fewer steps
-            the larger: its authors' 1e-4 is for long trainings.
-    """
-
-    data: str
-    chain: Literal["small-cnn", "vgg13"]
-    width: float
-    depths: tuple[int, ...]
-    widening: float
-    train_limit: int | None
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    sparsity: float
-
-
-SCALES: dict[ScaleName, ImageScale] = {
-    "smoke": ImageScale("digits", "small-cnn", 0.25, (11, 20), 1, None, 6, 32, 0.1, 1e-2),
-    "small": ImageScale("cifar10", "vgg13", 0.25, (11, 20), 1, 10_000, 8, 32, 0.03, 5e-3),
-    "paper": ImageScale("cifar10", "vgg13", 1.0, (56, 110, 164), 1, None, 300, 128, 0.1, 1e-4),
-}
-
-
-@dataclass(frozen=True)
-class ElasticSettings:
-    """One run of an experiment.
-
-    Attributes:
-        out: folder of the report and the checkpoints.
-        scale: the sizes; data_dir: folder of the data set, not needed at ``smoke``.
-        epochs: None is the scale's.
-        precision: of training; ``bf16`` is autocast.
-        resume: go on from the checkpoints in ``out``.
-    """
-
-    out: Path
-    scale: ScaleName = "smoke"
-    data_dir: Path | None = None
-    epochs: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
-    device: Literal["cpu", "cuda"] = "cpu"
-    seed: int = 0
-    resume: bool = False
-
-    @property
-    def sizes(self) -> ImageScale:
-        """The scale's sizes, with these settings' epochs."""
-        sizes = SCALES[self.scale]
-        return sizes if self.epochs is None else replace(sizes, epochs=self.epochs)
 
 
 class Workbench:
@@ -124,7 +65,9 @@ class Workbench:
             out=settings.out,
             data=sizes.data,
             data_dir=settings.data_dir,
+            image_size=sizes.image_size,
             train_limit=sizes.train_limit,
+            workers=settings.workers,
             seed=settings.seed,
             resume=settings.resume,
         )
@@ -133,6 +76,7 @@ class Workbench:
             epochs=sizes.epochs,
             batch_size=sizes.batch_size,
             learning_rate=sizes.learning_rate,
+            warmup=sizes.warmup,
             precision=settings.precision,
             device=settings.device,
             seed=settings.seed,
@@ -150,8 +94,18 @@ class Workbench:
     def chain(self) -> nn.Sequential:
         """The plain chain of convolutions at full width, with fresh weights drawn from the seed."""
         torch.manual_seed(self.settings.seed)
-        build = vgg13 if self.sizes.chain == "vgg13" else small_cnn
-        return build(len(self.data.classes), self.sizes.width, GROUPS, self.shape[0])
+        builders: dict[str, Callable[..., nn.Sequential]] = {
+            "small-cnn": small_cnn,
+            "vgg13": vgg13,
+            "vgg16": partial(vgg16, dropout=self.sizes.dropout),
+        }
+        return builders[self.sizes.chain](len(self.data.classes), self.sizes.width, GROUPS, self.shape[0])
+
+    def residual(self, which: Residual, depth: int | None = None) -> ResidualNetwork:
+        """A plain residual network at full width, of another depth if asked, its fresh weights drawn from the seed."""
+        torch.manual_seed(self.settings.seed)
+        build = wide_resnet if which.wide else resnet
+        return build(depth or which.depth, which.widening, classes=len(self.data.classes), in_channels=self.shape[0])
 
     def sliced(self, plain: nn.Module, rates: Sequence[float], connectivity: str = "dense") -> SlicedNetwork:
         """A sliced network of this architecture, with fresh weights drawn from the seed."""
@@ -193,17 +147,21 @@ class Workbench:
 
     def accuracy(self, predict: Callable[[torch.Tensor], torch.Tensor]) -> float:
         """Share of the test images classified correctly."""
+        return self._accuracies(predict, (1,))[0]
+
+    def _accuracies(self, predict: Callable[[torch.Tensor], torch.Tensor], tops: Sequence[int]) -> tuple[float, ...]:
         data, device = self.data, self.settings.device
         batches = ordered_batches(data.test, EVALUATION_BATCH, mean=data.mean, std=data.std)
-        return accuracy_of(predict, ((x.to(device), y.to(device)) for x, y in batches))
+        return accuracy_of(predict, ((x.to(device), y.to(device)) for x, y in batches), tops)
 
     def points(self, network: SlicedNetwork) -> list[Point]:
-        """Accuracy and cost at each of the network's rates, narrowest first."""
+        """Accuracy and cost at each of the network's rates, narrowest first; of many classes, top-5 accuracy, too."""
         costs, found = cost(network, self.shape), []
+        tops = (1, 5) if len(self.data.classes) >= TOP5_CLASSES else (1,)
         with open_task(self._progress, "test images at every rate", len(network.rates), "rates") as task:
             for k, rate in enumerate(network.rates):
-                accuracy = self.accuracy(lambda x, rate=rate: network(x, rate=rate))  # type: ignore[misc]
-                found.append(Point(f"{rate:g}", costs.flops(k), parameter_count(network, rate), accuracy))
+                shares = self._accuracies(lambda x, rate=rate: network(x, rate=rate), tops)  # type: ignore[misc]
+                found.append(Point(f"{rate:g}", costs.flops(k), parameter_count(network, rate), *shares))
                 task.advance(1)
         return found
 
@@ -232,8 +190,7 @@ class Workbench:
             },
             "settings": {
                 "scale": self.settings.scale,
-                **vars(sizes),
-                "depths": list(sizes.depths),
+                **sizes.plain(),
                 "precision": self.settings.precision,
             },
             "flops_convention": CONVENTION,

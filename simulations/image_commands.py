@@ -16,21 +16,53 @@ if TYPE_CHECKING:
     from slicing.progress import Progress
 
 
-def _command(name: str, module: str, function: str, text: str) -> click.Command:
-    """One experiment as a command; heavy packages are imported when it runs."""
+_OF_FOLDERS = (
+    click.option(
+        "--data",
+        type=click.Choice(["cifar10", "images"]),
+        help="Data set. images: a folder with a subfolder for each class, laid out as ImageNet's; VGG-16 alone, as in "
+        "the paper; of 64 pixels at a quarter of the width at small, 224 at paper [default: by scale].",
+    ),
+    click.option("--train-limit", type=int, help="Train on this many images only [default: by scale]."),
+    click.option(
+        "--workers",
+        type=COUNT,
+        help="Threads that decode images (images only) [default: one a processor].",
+    ),
+)
 
-    @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of CIFAR-10 [not needed at smoke].")
+
+def _command(name: str, module: str, function: str, text: str, *, folders: bool = False) -> click.Command:
+    """One experiment as a command; heavy packages are imported when it runs.
+
+    Args:
+        name: of the command.
+        module, function: what runs it.
+        text: its help.
+        folders: whether it takes a folder's images as well.
+    """
+
+    @click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        help=f"Folder of {'the data set' if folders else 'CIFAR-10'} [not needed at smoke].",
+    )
     @click.option("--epochs", type=COUNT, help="Passes over the training images [default: by scale].")
     @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
     def run(command: str, progress: Progress | None, **options: Any) -> Report:
-        from simulations.elastic import ElasticSettings
+        from simulations.elastic_settings import ElasticSettings
 
         return getattr(import_module(module), function)(ElasticSettings(**options), command, progress)
 
     run.__doc__ = text
+    examples = [name, f"{name} --scale small --data-dir CIFAR10"]
+    if folders:
+        examples.append(f"{name} --scale paper --data images --data-dir IMAGENET --device cuda --precision bf16")
+    for option in reversed(_OF_FOLDERS if folders else ()):
+        run = option(run)
     return experiment_command(
         name,
-        examples=[name, f"{name} --scale small --data-dir CIFAR10"],
+        examples=examples,
         scale="smoke: digits, minutes; small: CIFAR-10 at a quarter of the width; paper: its configuration, for a GPU.",
         device=True,
         seed="Of weights, order, augmentation, drawn rates.",
@@ -44,6 +76,7 @@ COMMANDS = (
         "simulate_tradeoff",
         "Accuracy against FLOPs of sliced networks and their rivals (paper, Figures 2 and 6, Table 3): separate "
         "widths and depths, early exits, MSDNet, SkipNet, Network Slimming.",
+        folders=True,
     ),
     _command(
         "schedules",

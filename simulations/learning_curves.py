@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from data import ordered_batches
-from simulations.elastic import ElasticSettings, Workbench, percent
+from simulations.elastic import Workbench, percent
+from simulations.elastic_settings import ElasticSettings
 from simulations.epoch_records import EpochRecords
 from simulations.image_training import EVALUATION_BATCH
 from simulations.report.schema import Report

@@ -3,7 +3,8 @@
 from typing import Any
 
 from simulations import paper_images as paper
-from simulations.elastic import SIXTEENTHS, ElasticSettings, Workbench, percent
+from simulations.elastic import SIXTEENTHS, Workbench, percent
+from simulations.elastic_settings import ElasticSettings
 from simulations.report.schema import Report
 from slicing import Plain, Sampled
 from slicing.progress import Progress

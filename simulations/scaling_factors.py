@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import nn
 
-from simulations.elastic import GROUPS, SIXTEENTHS, ElasticSettings, Workbench
+from simulations.elastic import GROUPS, SIXTEENTHS, Workbench
+from simulations.elastic_settings import ElasticSettings
 from simulations.epoch_records import EpochRecords
 from simulations.paper_images import LOWER_BOUND
 from simulations.report.schema import Report

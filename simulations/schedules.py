@@ -1,6 +1,7 @@
 """Figure 3: accuracy of the whole network and of the narrowest, by training scheme (section 5.1.2)."""
 
-from simulations.elastic import ElasticSettings, Workbench, percent
+from simulations.elastic import Workbench, percent
+from simulations.elastic_settings import ElasticSettings
 from simulations.report.figures import MISSING
 from simulations.report.schema import Report
 from slicing import (

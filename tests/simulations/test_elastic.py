@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from simulations import elastic, paper_images
+from simulations import elastic_settings, paper_images
 from simulations.baselines import multiply_adds
 from simulations.cascade import load_data
-from simulations.elastic import SIXTEENTHS, ElasticSettings, ImageScale, Workbench
+from simulations.elastic import SIXTEENTHS, Workbench
+from simulations.elastic_settings import ElasticSettings, ImageScale, Residual
 from simulations.epoch_records import EpochRecords
 from simulations.image_models import sliced_network
 from simulations.learning_curves import simulate_learning_curves
@@ -23,12 +24,13 @@ from simulations.tradeoff import simulate_tradeoff
 from slicing import Plain, Sampled, SlicingError
 from slicing.train_config import TrainConfig
 
-TINY = ImageScale("digits", "small-cnn", 0.25, (11, 20), 1, 60, 2, 30, 0.05, 1e-2)
+RESNET = Residual("resnet", 20, 1, shallower=(11,))
+TINY = ImageScale("digits", "small-cnn", 0.25, (RESNET,), 60, 2, 30, 0.05, 1e-2)
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(elastic.SCALES, "smoke", TINY)
+    monkeypatch.setitem(elastic_settings.SCALES, "smoke", TINY)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -137,7 +139,11 @@ def test_a_scale_without_its_data_is_refused(tmp_path, scale):
 
 
 def test_the_papers_table_3_is_whole():
-    assert {len(row) for row in (*paper_images.ERROR.values(), paper_images.COMPUTATION)} == {len(paper_images.RATES)}
+    errors = (*paper_images.ERROR.values(), *paper_images.IMAGENET_ERROR.values())
+    assert {len(row) for row in (*errors, paper_images.COMPUTATION)} == {len(paper_images.RATES)} == {13}
+    top1, top5 = (dict(zip(paper_images.RATES, row, strict=True)) for row in paper_images.IMAGENET_ERROR.values())
+    assert all(top5[rate] < top1[rate] for rate in paper_images.RATES)
+    assert (top1[0.375], top5[0.375]) == (39.89, 16.71)  # as section 5.3.3 says in its text
     for rate, computation in zip(paper_images.RATES, paper_images.COMPUTATION, strict=True):
         assert computation == pytest.approx(100 * rate**2, abs=0.01)
 
@@ -167,6 +173,17 @@ def test_the_budget_is_the_scales(tmp_path):
     assert isinstance(bench.config, TrainConfig)
     config = bench.config
     assert (config.epochs, config.batch_size, config.precision, config.seed) == (1, 30, "bf16", 3)
+
+
+def test_a_network_may_have_epochs_of_its_own_unless_the_run_says_how_many(tmp_path):
+    bench = Workbench(ElasticSettings(tmp_path), None)
+    for name, epochs, trained in (("own", 1, 1), ("scales", None, TINY.epochs)):
+        network = bench.sliced(bench.chain(), [1.0])
+        assert len(bench.fit(name, network, Plain(), epochs=epochs).history) == trained
+    own = {each.name: each.epochs for each in ElasticSettings(tmp_path, "paper").sizes.residual}
+    assert own == {"resnet": None, "resnet-56-2": None, "wrn-28-10": 200}  # section 5.3.2
+    asked = ElasticSettings(tmp_path, "paper", epochs=3).sizes
+    assert (asked.epochs, {each.epochs for each in asked.residual}) == (3, {None})
 
 
 def test_a_small_training_split_is_validated_on_a_fifth_as_many_images(tmp_path):

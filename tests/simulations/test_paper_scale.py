@@ -18,7 +18,8 @@ from simulations import elastic, tradeoff
 from simulations.baselines import Point
 from simulations.degradation import SCALES as DEGRADATION_SCALES
 from simulations.degradation import DegradationSettings
-from simulations.elastic import SCALES, ElasticSettings, Workbench
+from simulations.elastic import Workbench
+from simulations.elastic_settings import SCALES, ElasticSettings
 from simulations.image_models import separate_network, sliced_network
 from simulations.language_settings import SCALES as LANGUAGE_SCALES
 from slicing import SlicedNetwork, convert, parameter_count
@@ -65,9 +66,12 @@ def test_tradeoff_builds_every_network_of_the_papers_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: dict[str, nn.Module] = {}
+    asked: dict[str, int | None] = {}
 
-    def fit(bench: Workbench, name: str, network: nn.Module, scheme: object, **_: object) -> Any:
-        built[name] = network
+    def fit(
+        bench: Workbench, name: str, network: nn.Module, scheme: object, *, epochs: int | None = None, **_: object
+    ) -> Any:
+        built[name], asked[name] = network, epochs
         bench.histories.append({})
         return SimpleNamespace(history=(), seconds=0.0)
 
@@ -87,9 +91,20 @@ def test_tradeoff_builds_every_network_of_the_papers_configuration(
     monkeypatch.setattr(Workbench, "write", lambda _, command, headline, protocol, **parts: written.update(parts))
     tradeoff.simulate_tradeoff(ElasticSettings(tmp_path, "paper", tmp_path), "slicerank simulate tradeoff")
     assert {"vgg13-sliced", "resnet-nested", "resnet-depth-110", "msdnet", "skipnet-0.5", "slimming-0.5"} <= set(built)
-    assert params(built["vgg13-sliced"]) == 9.42
-    assert params(built["resnet-sliced"]) == 1.72
+    rates = (0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+    for name, million in (("vgg13", 9.42), ("resnet", 1.72), ("resnet-56-2", 2.35), ("wrn-28-10", 36.49)):  # Table 1
+        for way in ("sliced", "nested"):
+            network = built[f"{name}-{way}"]
+            assert isinstance(network, SlicedNetwork)
+            assert (network.rates, network.connectivity) == (rates, "dense" if way == "sliced" else way)
+        assert params(built[f"{name}-sliced"]) == params(built[f"{name}-separate-1"]) == million
+        alone = built[f"{name}-separate-0.375"]
+        assert parameter_count(built[f"{name}-sliced"], 0.375) == sum(each.numel() for each in alone.parameters())
+    assert {name for name, count in asked.items() if count is not None} == {
+        f"wrn-28-10-{way}" for way in ("sliced", "nested", "separate-0.375", "separate-0.625", "separate-1")
+    }
     assert len(written["tables"]) == 2
+    assert "resnet is ResNet-164-1; WRN-28-10 trains 200 epochs" in written["tables"][0]["text"]
 
 
 def test_the_other_image_experiments_build_the_papers_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
