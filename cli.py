@@ -14,7 +14,7 @@ from simulations import (
     result_commands,
     table_commands,
 )
-from simulations.command_line import one_line_errors
+from simulations.command_line import COUNT, one_line_errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +43,7 @@ def simulate() -> None:
     "--out", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True, help="Folder to write."
 )
 @click.option("--case", "cases", multiple=True, help="Run this case only; repeatable.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch, for both sides [default: torch's own].")
+@click.option("--threads", type=COUNT, help="Threads of torch, for both sides [default: torch's own].")
 @one_line_errors
 def bench(out: Path, cases: tuple[str, ...], threads: int | None) -> None:
     """Time SliceRank against plain torch and polars, side by side, and write bench.json.

@@ -26,7 +26,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -43,6 +42,7 @@ from cascade.keep import (
     TopShare,
     check_cutoffs,
 )
+from cascade.numbers import is_finite
 
 SCHEMA = 1
 
@@ -86,8 +86,7 @@ class Planned:
             value = getattr(self, name)
             if value is None and name != "cost":
                 continue
-            number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-            if not number or value < 0 or (name != "cost" and value > 1):
+            if not is_finite(value) or value < 0 or (name != "cost" and value > 1):
                 wanted = "a finite number of at least 0" if name == "cost" else "a number in [0, 1]"
                 raise CascadeError(f"plan.{name} must be {wanted}, got {value!r}; mend it or plan again")
 
@@ -180,7 +179,7 @@ def read_config(path: Path | str) -> CascadeConfig:
         ) from None
     except OSError as error:
         raise CascadeError(f"cannot read {path}: {error.strerror or error}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, numbers of thousands of digits, endless nesting
         reason = str(error).splitlines()[0]
         raise CascadeError(f"{path} is not a TOML file: {reason}; mend that line or plan again") from None
     try:

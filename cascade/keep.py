@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
+from cascade.numbers import is_finite, is_whole
 
 
 @dataclass(frozen=True)
@@ -239,11 +240,11 @@ def check_cutoffs(rules: Sequence[KeepRule]) -> None:
 
 
 def _require_number(rule: str, name: str, value: object) -> None:
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not np.isfinite(float(value)):  # type: ignore[arg-type]
+    if not is_finite(value):
         raise CascadeError(f"{rule}: {name} must be a finite number, got {value!r}")
 
 
 def _require_count(rule: str, name: str, value: object) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise CascadeError(f"{rule}: {name} must be a whole number of at least 1, got {value!r}")
+    if not is_whole(value):
+        limit = " in 63 bits" if isinstance(value, int) and value > 1 else ""
+        raise CascadeError(f"{rule}: {name} must be a whole number of at least 1{limit}, got {value!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, isfinite
+from math import comb
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from cascade.errors import CascadeError
 from cascade.filtering import rank_and_filter
 from cascade.frontier import Archive, Frontier, Path, Plan
 from cascade.keep import KeepRule
+from cascade.numbers import is_finite
 from cascade.plan_cost import StageCosts
 from cascade.plan_search import Search, Space, final_rule
 from cascade.quality import Average, Metric, discount, quality_of
@@ -152,7 +153,7 @@ class _Goal:
                 raise CascadeError(f"at_least must be in [0, 1], got {at_least!r}; 0.98 asks for 98%")
             return cls(float(at_least), np.inf, True)
         assert budget is not None
-        if not (isfinite(budget) and budget > 0):
+        if not (is_finite(budget) and budget > 0):
             raise CascadeError(f"budget must be a finite cost per query above 0, got {budget!r}; raise it")
         return cls(0.0, float(budget), False)
 
@@ -165,12 +166,12 @@ class _Goal:
             best = plans[-1]
             return (
                 f"no cascade reaches a {best.metric} of {self.floor}: the best over these cutoffs has "
-                f"{best.quality:.6g} at {best.cost:.6g} {best.unit} per query; ask for less, or raise final_k"
+                f"{best.quality:.6g} at {best.cost:.6g} {best.unit} per query; ask for less, or raise the final k"
             )
         least = plans[0]
         return (
             f"no cascade costs as little as {self.ceiling:.6g} {least.unit} per query: the cheapest over these "
-            f"cutoffs costs {least.cost:.6g}; raise the budget, or allow the cascade to end at an earlier stage"
+            f"cutoffs costs {least.cost:.6g}; allow more, or let the cascade end at an earlier stage"
         )
 
 
@@ -247,7 +248,7 @@ class _Task:
     def refined(self, best: tuple[float, float, Path], goal: _Goal) -> tuple[float, float, Path]:
         """Search the cutoffs around the best, from the full set, near and nearer; again where it moves."""
         limit = self.search.states + self._states() / 2
-        reach = max(len(rules) for rules in self._full) // 8 + 1
+        reach = max((len(rules) for rules in self._full), default=0) // 8 + 1
         while self.search.states < limit:
             near: list[Sequence[KeepRule]] = [[] for _ in self._full]
             for stage, rule in best[2][:-1]:

@@ -24,6 +24,7 @@ from cascade.bounds import P_VALUES, SOURCES, Bound, queries_needed
 from cascade.cutoffs import Kind
 from cascade.errors import CascadeError
 from cascade.frontier import Plan
+from cascade.numbers import check_seed
 from cascade.plan_cost import StageCosts
 from cascade.planner import evaluate_plan, pareto_frontier
 from cascade.scored import Scored
@@ -85,6 +86,7 @@ def promise(
     Raises PromiseError (a CascadeError) where it can't be promised, saying why, and how many queries it would take.
     """
     check_promise(recall, confidence, bound, tune, steps)
+    check_seed(seed)
     counting = np.flatnonzero(scored.relevant_by_query > 0)
     alpha, delta = 1 - recall, 1 - confidence
     least = queries_needed(np.zeros(1), alpha, delta, bound)
@@ -150,7 +152,7 @@ def _refused(losses: NDArray[np.float64], recall: float, confidence: float, boun
         f"{mean:.4f} on the {len(losses)} queries that test it"
     )
     if enough is None:
-        return PromiseError(f"{text}, so no number of queries would do; promise less, or raise final_k", None)
+        return PromiseError(f"{text}, so no number of queries would do; promise less, or raise the final k", None)
     needed = _in_all(enough, tune)
     return PromiseError(f"{text}; about {needed} queries with something relevant would do; add some", needed)
 

@@ -12,6 +12,7 @@ from cascade.bounds import Bound
 from cascade.cutoffs import Kind
 from cascade.errors import CascadeError
 from cascade.frontier import Plan
+from cascade.numbers import check_seed
 from cascade.pipeline import Progress
 from cascade.plan_cost import StageCosts
 from cascade.planner import evaluate_plan, pareto_frontier
@@ -114,6 +115,7 @@ def promise_holds(
     Raises CascadeError for bad input, as `promise` does; a refusal is counted instead.
     """
     check_splits(splits, validation)
+    check_seed(seed)
     counting = np.flatnonzero(scored.relevant_by_query > 0)
     first = round(validation * len(counting))
     if not 0 < first < len(counting):

@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
+from cascade.numbers import check_seed
 from cascade.ranking import Evaluation
 
 Test = Literal["permutation", "t", "wilcoxon"]
@@ -58,6 +59,7 @@ def compare_systems(
         raise CascadeError(f"confidence must be between 0 and 1, got {confidence!r}")
     if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 100:
         raise CascadeError(f"resamples must be a whole number of at least 100, got {resamples!r}")
+    check_seed(seed)
     names = list(systems)
     if len(names) < 2:
         raise CascadeError(f"at least two systems are needed, got {names}")

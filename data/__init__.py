@@ -5,6 +5,7 @@ from data.batches import epoch_batches, normalise, ordered_batches
 from data.candidate_files import write_candidates
 from data.candidates import CandidateTable, scan_candidates
 from data.errors import DataError
+from data.hashes import query_hashes
 from data.image_split import ImageSet, ImageSplit
 from data.images import IMAGE_DATA_SETS, ImageData, load_images
 from data.letor import prepare_letor, prepare_mq2008
@@ -42,6 +43,7 @@ __all__ = [
     "prepare_letor",
     "prepare_movielens",
     "prepare_mq2008",
+    "query_hashes",
     "read_qrels",
     "read_run",
     "scan_candidates",

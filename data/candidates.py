@@ -13,7 +13,7 @@ from data.csv_tables import open_csv
 from data.errors import DataError
 from data.external_sort import Survey, sorted_frames, survey, whole_queries
 from data.files import Scratch, reading
-from data.schema import Request, TableSchema, is_list, resolve
+from data.schema import Labels, Request, TableSchema, is_list, resolve
 from data.sources import Source, described, format_of, open_parquet, open_svmlight
 
 BATCH_ROWS = 200_000
@@ -27,10 +27,12 @@ class CandidateTable:
     Attributes:
         paths: the files.
         schema: what reading gives.
+        typed: whether the format says itself what type a column has, as Parquet does and text does not.
     """
 
     paths: tuple[Path, ...]
     schema: TableSchema
+    typed: bool
     _source: pl.LazyFrame = field(repr=False)
     _scratch: Scratch | None = field(repr=False, default=None)
 
@@ -90,12 +92,14 @@ class CandidateTable:
     def with_ids(self, types: Mapping[str, pl.DataType]) -> "CandidateTable":
         """The same table with id columns as another table has them; text does not say whether 7 is a number.
 
+        A typed table stays as it is: its ids are what they are.
+
         types: for categorical columns Int64, which makes the id null, so unknown, where it is not the usual form of a
         whole number, or String.
         """
         casts, dtypes = [], dict(self.schema.dtypes)
         for name, dtype in types.items():
-            if dtypes[name] != dtype:
+            if dtypes[name] != dtype and not self.typed:
                 text = pl.col(name).cast(pl.String)
                 whole = text.cast(pl.Int64, strict=False)
                 casts.append(text if dtype == pl.String else pl.when(whole.cast(pl.String) == text).then(whole))
@@ -141,6 +145,8 @@ def scan_candidates(
     categorical: Sequence[str] = (),
     time: str | None = None,
     exclude: Sequence[str] = (),
+    labels: Labels = "whole",
+    counts: Sequence[str] = (),
 ) -> CandidateTable:
     """Open a candidate table.
 
@@ -165,13 +171,17 @@ def scan_candidates(
         categorical: integer or string columns that are ids.
         time: a column that says when, a number or a date.
         exclude: columns that are not read, whatever they hold.
+        labels: whether every label must be there (``whole``), a null means that nobody judged (``partial``), or the
+            column is not even read (``ignored``).
+        counts: columns of whole numbers, of any numeric type, or nulls; they may be features or ids besides.
 
     Raises:
         DataError: no such file, an unreadable or empty one, an unknown suffix or format, a missing or ill-typed
             column, a bad line of SVMlight or CSV, group sizes that do not fit.
     """
     paths = _paths(path)
-    request = Request(None if features is None else tuple(features), tuple(categorical), time, tuple(exclude))
+    named = None if features is None else tuple(features)
+    request = Request(named, tuple(categorical), time, tuple(exclude), labels, tuple(dict.fromkeys(counts)))
     formats = {format_of(each, format) for each in paths}
     if len(formats) > 1:
         raise DataError(f"the files of one table must have one format, got {' and '.join(sorted(formats))}")
@@ -181,12 +191,14 @@ def scan_candidates(
     if kind == "svmlight":
         source = open_svmlight(paths, None if groups is None else _paths(groups), features)
     elif kind == "csv":
-        source = open_csv(paths, categorical, features, time, exclude)
+        numbers = None if features is None else (*features, *counts)
+        unread = (*exclude, *(("label",) if labels == "ignored" else ()))
+        source = open_csv(paths, categorical, numbers, time, unread)
     else:
         source = open_parquet(paths)
     schema = resolve(source.columns, request, _widths(source, paths), described(paths))
     used = [name for name in source.columns.names() if name not in schema.ignored]
-    return CandidateTable(tuple(paths), schema, source.frame.select(used), source.scratch)
+    return CandidateTable(tuple(paths), schema, kind == "parquet", source.frame.select(used), source.scratch)
 
 
 def _paths(path: Path | str | Sequence[Path | str]) -> list[Path]:

@@ -12,10 +12,13 @@ def conform(frame: pl.DataFrame, schema: TableSchema, where: object) -> pl.DataF
     frame: canonical names, types as in the file. Nulls and NaN in numeric features stay.
 
     Raises:
-        DataError: a null key or time; a label that is null, NaN, infinite or negative; an infinite feature; a
-            list of features of another length; two equal candidates in a query.
+        DataError: a null key or time; a label that is null (unless the schema's are partial), NaN, infinite or
+            negative; an infinite feature; a list of features of another length; a count that is no whole number; two
+            equal candidates in a query.
     """
     frame = _expand(frame, schema, where)
+    for name in schema.counts:
+        frame = _whole(frame, name, where)
     for name in ("qid", "docid", *((schema.time,) if schema.time else ())):
         nulls = frame[name].null_count()
         if frame.schema[name].is_float():
@@ -31,7 +34,7 @@ def conform(frame: pl.DataFrame, schema: TableSchema, where: object) -> pl.DataF
         frame = frame.sort("qid", "docid")
         _refuse_duplicates(frame, where)
     if schema.has_label:
-        _check_label(frame, where)
+        _check_label(frame, where, schema.labels == "partial")
     _refuse_infinite(frame, schema, where)
     return frame
 
@@ -77,9 +80,23 @@ def _refuse_duplicates(frame: pl.DataFrame, where: object) -> None:
         )
 
 
-def _check_label(frame: pl.DataFrame, where: object) -> None:
+def _whole(frame: pl.DataFrame, name: str, where: object) -> pl.DataFrame:
+    """The frame with a column as Int64; NaN is null."""
+    column = frame[name].fill_nan(None) if frame.schema[name].is_float() else frame[name]
+    whole = column.cast(pl.Int64, strict=False)  # cuts off fractions, and is null for what does not fit
+    wrong = frame.filter((whole.cast(column.dtype, strict=False) != column).fill_null(column.is_not_null()))
+    if len(wrong):
+        qid, docid, value = wrong.select("qid", "docid", name).row(0)
+        raise DataError(
+            f"{where}: column {name!r} must hold whole numbers of at most 63 bits, or nothing, got {value} for query "
+            f"{qid!r}, candidate {docid!r}: round it, or leave it empty"
+        )
+    return frame.with_columns(whole.alias(name))
+
+
+def _check_label(frame: pl.DataFrame, where: object, partial: bool) -> None:
     label = pl.col("label")
-    wrong = frame.filter(label.is_null() | label.is_nan() | label.is_infinite() | (label < 0))
+    wrong = frame.filter((label.is_null() & (not partial)) | label.is_nan() | label.is_infinite() | (label < 0))
     if len(wrong):
         qid, docid, value = wrong.select("qid", "docid", "label").row(0)
         raise DataError(

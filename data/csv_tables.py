@@ -45,7 +45,7 @@ def open_csv(
         numbers: columns that must be numeric; None means that a column of which more than half the values are
             numbers must be (but for results, such as ``score``).
         time: the column that says when, or None.
-        exclude: columns that need not be numeric.
+        exclude: columns that need not be numeric, the label among them.
 
     Raises:
         DataError: what :func:`data.csv_shape.check_csv` refuses, files of different columns, two columns that could
@@ -70,7 +70,7 @@ def open_csv(
             casts.append(_time(scan, name, paths, numeric=good == present))
         elif good == present:
             casts.append((_plain(name) if counts[name]["plain"] else _number(name)).alias(name))
-        elif name == "label" or (numbers is not None and name in numbers):
+        elif name not in exclude and (name == "label" or (numbers is not None and name in numbers)):
             raise _refusal(paths, name, _number(name), f"column {name!r} must be numeric", "mend it or drop the row")
         elif numbers is None and name not in RESERVED and name not in exclude and 2 * good > present:
             raise _refusal(

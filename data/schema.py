@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from data.columns import LIST_FEATURES, RESERVED, require
 from data.errors import DataError
+
+Labels = Literal["whole", "partial", "ignored"]
+"""What the column of labels may hold: one for every candidate, nulls where nobody judged, or anything, unread."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +20,13 @@ class TableSchema:
     Attributes:
         numeric: the numeric features, Float32.
         categorical: the id columns, Int64 or String; a null is an unknown id.
-        has_label: whether there is a ``label``, Float32, at least 0.
+        has_label: whether there is a ``label``, Float32, at least 0, that is read.
         time: the column that says when, or None.
         dtypes: what each column has as its type, in the columns' order: qid, docid, label, time,
-            categorical, numeric.
+            categorical, numeric, counts.
         ignored: columns of the file that are not read, and their types there.
+        labels: what the label may hold.
+        counts: columns of whole numbers or nulls, Int64, whatever other role they have.
     """
 
     numeric: tuple[str, ...]
@@ -29,6 +35,8 @@ class TableSchema:
     time: str | None
     dtypes: dict[str, pl.DataType]
     ignored: dict[str, pl.DataType] = field(default_factory=dict)
+    labels: Labels = "whole"
+    counts: tuple[str, ...] = ()
 
     @property
     def has_time(self) -> bool:
@@ -53,6 +61,8 @@ class Request:
     categorical: tuple[str, ...]
     time: str | None
     exclude: tuple[str, ...] = ()
+    labels: Labels = "whole"
+    counts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         named = [*(self.features or ()), *self.categorical, *([self.time] if self.time else []), *self.exclude]
@@ -63,10 +73,10 @@ class Request:
             )
         if self.features is not None and not (self.features or self.categorical):
             raise DataError("features must name at least one column, got none: leave it out for all numeric columns")
-        keys = [name for name in named if name in ("qid", "docid", "label")]
+        keys = [name for name in (*named, *self.counts) if name in ("qid", "docid", "label")]
         if keys:
             raise DataError(
-                f"{keys[0]!r} is a key, it can be no feature, categorical, time or excluded column: leave it out"
+                f"{keys[0]!r} is a key, it can be no feature, categorical, time, count or excluded column: leave it out"
             )
 
 
@@ -83,9 +93,11 @@ def resolve(columns: pl.Schema, request: Request, widths: dict[str, int], where:
     """
     names = columns.names()
     asked = (*(request.features or ()), *request.categorical, *([request.time] if request.time else []))
+    asked = (*asked, *request.counts)
     require(("qid", "docid", *asked, *request.exclude), names, where)
     dtypes: dict[str, pl.DataType] = {name: key_dtype(name, columns[name], where) for name in ("qid", "docid")}
-    if "label" in names:
+    has_label = "label" in names and request.labels != "ignored"
+    if has_label:
         if not is_number(columns["label"]):
             raise DataError(f"{where}: column 'label' must be numeric, got {columns['label']}: cast it first")
         dtypes["label"] = pl.Float32()
@@ -104,12 +116,18 @@ def resolve(columns: pl.Schema, request: Request, widths: dict[str, int], where:
             if name in dtypes:
                 raise DataError(f"{where}: two columns would be named {name!r}: rename one")
             dtypes[name] = pl.Float32()
+    for name in request.counts:
+        if not (columns[name].is_numeric() or columns[name] == pl.Null):
+            raise DataError(f"{where}: column {name!r} must hold whole numbers, got {columns[name]}: convert it first")
+        dtypes[name] = pl.Int64()  # a feature of whole numbers gives the same 32-bit floats from there
     numeric = tuple(name for source in sources for name in expanded(source, columns, widths))
     if not numeric and not request.categorical:
         raise DataError(f"{where}: at least one numeric or categorical feature is wanted, got none: add a column")
-    used = {"qid", "docid", "label", *asked, *sources}
+    used = {"qid", "docid", *asked, *sources, *(["label"] if has_label else [])}
     ignored = {name: dtype for name, dtype in columns.items() if name not in used}
-    return TableSchema(numeric, request.categorical, "label" in names, request.time, dtypes, ignored)
+    return TableSchema(
+        numeric, request.categorical, has_label, request.time, dtypes, ignored, request.labels, request.counts
+    )
 
 
 def expanded(source: str, columns: pl.Schema, widths: dict[str, int]) -> list[str]:

@@ -94,6 +94,8 @@ def synthetic_batches(
     ):
         if value < least:
             raise DataError(f"{name} must be at least {least}, got {value}")
+    if first_query + queries >= 2**63:
+        raise DataError(f"query numbers must fit into 63 bits, got {queries} from {first_query} on: start at 0")
     if not (np.isfinite(noise) and noise >= 0):
         raise DataError(f"noise must be a finite number of at least 0, got {noise}")
     if not 0 <= curved <= 1:

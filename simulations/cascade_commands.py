@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulations.command_line import loss_weights, rates, sizes
+from simulations.command_line import COUNT, loss_weights, rates, seeds
 from simulations.experiment_command import experiment_command
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the data set.")
 @click.option("--download", is_flag=True, help="Download the data set into --data-dir when it is not there.")
 @click.option("--image-size", type=int, help="Resize and crop to this many pixels (images only).")
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Threads that decode images (images only) [default: one a processor]."
-)
+@click.option("--workers", type=COUNT, help="Threads that decode images (images only) [default: one a processor].")
 @click.option("--train-limit", type=int, help="Train on this many images only, evenly over the classes.")
 @click.option(
     "--model",
@@ -114,7 +112,7 @@ def cascade(command: str, progress: Progress | None, **options: Any) -> Report:
     help="Run this system only; repeatable: separate, dense-sampled, dense-sandwich, nested, nested-wide, "
     "mixed [default: these], or any connectivity, such as nested,trunk=2.",
 )
-@click.option("--seeds", callback=sizes, default="0,1,2", show_default=True, help="A run of every system for each.")
+@click.option("--seeds", callback=seeds, default="0,1,2", show_default=True, help="A run of every system for each.")
 @click.option("--widen", type=float, default=1.25, show_default=True, help="Factor on the width of nested-wide.")
 def nesting(
     command: str,

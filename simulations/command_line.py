@@ -2,11 +2,19 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
 import click
+
+_WORD = 2**63 - 1  # the largest whole number that torch, numpy and polars take
+
+SEED = click.IntRange(0, _WORD)
+"""What --seed is, of every command."""
+
+COUNT = click.IntRange(1, _WORD)
+"""How many of something, where at least one is wanted."""
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,6 +73,11 @@ def sizes(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
         raise click.BadParameter(f"sizes are whole numbers separated by commas, got {text!r}; try 512,512") from error
 
 
+def seeds(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    """Seeds separated by commas."""
+    return tuple(SEED(part, option, context) for part in text.split(","))
+
+
 def column_names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...] | None:
     """Names separated by commas; None where none were given."""
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
@@ -85,23 +98,36 @@ def budgets(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 
 def final_k(_: click.Context, __: click.Parameter, text: str) -> int | None:
     """A whole number of at least 1, or None for `all`."""
-    if text != "all" and not (text.isascii() and text.isdigit() and int(text)):
-        raise click.BadParameter(f"the final k is a whole number of at least 1, or all, got {text!r}; try 10")
-    return None if text == "all" else int(text)
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_WORD)) and 1 <= int(text) <= _WORD):
+        raise click.BadParameter(f"the final k is a whole number from 1 to {_WORD}, or all, got {text!r}; try 10")
+    return int(text)
 
 
 def cutoffs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[float, str]:
     """`RATE=COLUMN`, each."""
-    found = {}
+    found: dict[float, str] = {}
     for text in given:
         rate, equals, column = text.partition("=")
         try:
-            found[float(rate)] = column
+            stage = float(rate)
         except ValueError as error:
             raise click.BadParameter(f"a cutoff is RATE=COLUMN, got {text!r}; try 0.5=budget") from error
         if not (equals and column):
             raise click.BadParameter(f"a cutoff is RATE=COLUMN, got {text!r}; try 0.5=budget")
+        if stage in found:
+            raise click.BadParameter(
+                f"a stage has one cutoff, rate {stage:g} was given {found[stage]!r} and {column!r}; leave one out"
+            )
+        found[stage] = column
     return found
+
+
+def warn(texts: Iterable[str]) -> None:
+    """A line each on standard error: what makes the numbers shown doubtful."""
+    for text in texts:
+        click.echo(f"warning: {text}", err=True)
 
 
 def command_text() -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from simulations.command_line import column_names, one_line_errors, shares
+from simulations.command_line import SEED, column_names, one_line_errors, shares
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)
@@ -33,7 +33,9 @@ def mq2008(folder: Path, out: Path) -> None:
       slicerank data mq2008 MQ2008 --out tables/mq2008
     """
     from data import prepare_mq2008
+    from slicing.files import refuse_overwriting
 
+    refuse_overwriting([out], [folder])
     _prepared(prepare_mq2008(folder, out), out)
 
 
@@ -55,10 +57,12 @@ def letor(source: Path | None, groups: bool, name: str | None, out: Path, **file
       slicerank data letor --train rank.train --validation rank.vali --test rank.test --groups --out tables/mine
     """
     from data import prepare_letor
+    from slicing.files import refuse_overwriting
 
     named = {part: path for part, path in files.items() if path is not None}
     if (source is None) == (not named):
         raise click.UsageError("letor takes either SOURCE or --train, --validation and --test; name one of the two")
+    refuse_overwriting([out], named.values() if source is None else [source])
     sizes = {part: path.with_name(f"{path.name}.query") for part, path in named.items()} if groups else None
     _prepared(prepare_letor(named if source is None else source, out, name=name, groups=sizes), out)
 
@@ -69,7 +73,7 @@ def letor(source: Path | None, groups: bool, name: str | None, out: Path, **file
 @click.option("--relevant", type=float, default=4.0, show_default=True, help="Least rating of a relevant item.")
 @click.option("--period-days", type=int, default=1, show_default=True, help="A query is a user in so many days.")
 @click.option("--min-history", type=int, default=1, show_default=True, help="Ratings a user must have before.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the negatives.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the negatives.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
 @one_line_errors
 def movielens(folder: Path, out: Path, **options: Any) -> None:
@@ -80,7 +84,9 @@ def movielens(folder: Path, out: Path, **options: Any) -> None:
       slicerank data movielens ml-latest-small --out tables/movielens
     """
     from data import prepare_movielens
+    from slicing.files import refuse_overwriting
 
+    refuse_overwriting([out], [folder])
     _prepared(prepare_movielens(folder, out, **options), out)
 
 
@@ -91,7 +97,7 @@ def movielens(folder: Path, out: Path, **options: Any) -> None:
 @click.option("--noise", type=float, default=0.5, show_default=True, help="What hides the ideal score.")
 @click.option("--curved", type=float, default=0.5, show_default=True, help="Share of it that is not linear.")
 @click.option("--first-query", type=int, default=0, show_default=True, help="Others are fresh queries of the teacher.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the teacher and its candidates.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the teacher and its candidates.")
 @click.option("--out", type=_FILE, required=True, help="Table to write: .parquet, .csv or .svmlight.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @one_line_errors
@@ -115,7 +121,7 @@ def synthetic(out: Path, quiet: bool, **options: Any) -> None:
 @click.option("--time", help="Column that says when, a number or a date; with --by time.")
 @click.option("--shares", callback=shares, default="0.8,0.1,0.1", show_default=True, help="Of the queries.")
 @click.option("--categorical", callback=column_names, help="For CSV: columns whose whole numbers are ids.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the hash that --by query takes of each id.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the hash that --by query takes of each id.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
 @one_line_errors
 def split(
@@ -129,7 +135,9 @@ def split(
       slicerank data split clicks.parquet --by time --time when --out tables
     """
     from data import split_table
+    from slicing.files import refuse_overwriting
 
+    refuse_overwriting([out], [table])
     if (by == "time") != (time is not None):
         raise click.UsageError(f"--by time goes with --time COLUMN, got --by {by} and time {time!r}; give both or none")
     for part in split_table(table, out, time=time, categorical=categorical or (), **options):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulations.command_line import command_text, one_line_errors
+from simulations.command_line import SEED, command_text, one_line_errors
 
 if TYPE_CHECKING:
     from simulations.report import Report
@@ -39,7 +39,7 @@ def experiment_command(
     """
     last = [
         *([_device()] if device else []),
-        *([click.Option(["--seed"], type=int, default=0, show_default=True, help=seed)] if seed else []),
+        *([click.Option(["--seed"], type=SEED, default=0, show_default=True, help=seed)] if seed else []),
         click.Option(["--resume"], is_flag=True, help=resume),
         click.Option(
             ["--out"],

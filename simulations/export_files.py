@@ -8,7 +8,7 @@ from simulations.report.write import check_out
 from slicing import Ranker, SlicingError, load, parameter_count, save, save_program, standalone
 from slicing import standalone_ranker as ranker_alone
 from slicing.checkpoint import KIND as SLICED_NETWORK
-from slicing.files import stored_kind
+from slicing.files import refuse_overwriting, stored_kind
 
 PROGRAM = "model.pt2"
 
@@ -31,10 +31,12 @@ def export_model(model: Path, rate: float, out: Path, image: tuple[int, ...] | N
     image: channels, height and width, for a network of images; None for a ranker.
 
     Raises:
-        SlicingError: for a model that can't be read, a rate it does not have, a shape that does not fit.
+        SlicingError: for a model that can't be read, a rate it does not have, a shape that does not fit, a folder
+            whose model is this one.
         ReportError: when the folder can't be written.
     """
     path = model_file(model)
+    refuse_overwriting((out / MODEL, out / PROGRAM), [path])
     facts = {"schema": 1, "rate": rate, "weights": MODEL}
     if stored_kind(path) != SLICED_NETWORK:
         if image is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulations.command_line import COUNT
 from simulations.experiment_command import experiment_command
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _OF_FOLDERS = (
     click.option("--train-limit", type=int, help="Train on this many images only [default: by scale]."),
     click.option(
         "--workers",
-        type=click.IntRange(min=1),
+        type=COUNT,
         help="Threads that decode images (images only) [default: one a processor].",
     ),
 )
@@ -46,7 +47,7 @@ def _command(name: str, module: str, function: str, text: str, *, folders: bool 
         type=click.Path(path_type=Path),
         help=f"Folder of {'the data set' if folders else 'CIFAR-10'} [not needed at smoke].",
     )
-    @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images [default: by scale].")
+    @click.option("--epochs", type=COUNT, help="Passes over the training images [default: by scale].")
     @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
     def run(command: str, progress: Progress | None, **options: Any) -> Report:
         from simulations.elastic_settings import ElasticSettings

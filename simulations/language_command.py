@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulations.command_line import COUNT
 from simulations.experiment_command import experiment_command
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder of Penn Treebank or WikiText files [default at smoke: the Python reference].",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training text [default: by scale].")
+@click.option("--epochs", type=COUNT, help="Passes over the training text [default: by scale].")
 def language_model(
     command: str, progress: Progress | None, scale: str, data_dir: Path | None, epochs: int | None, **options: Any
 ) -> Report:

@@ -9,7 +9,9 @@ import polars as pl
 
 from cascade import CascadeError
 from data import CandidateTable, DataError, load_prepared, scan_candidates
-from data.columns import RESULTS
+from data.columns import RESULTS, require
+from data.schema import Labels
+from data.sources import FORMATS, described
 from data.split_files import split_record
 from slicing import Ranker
 
@@ -61,10 +63,10 @@ class Columns:
         Raises:
             DataError: as `data.scan_candidates`, or for a table without labels.
         """
+        check_text(path)
         left_out = (*self.exclude, *(() if self.time is None else (self.time,)))
         table = _opened(path, self.features, self.categorical or (), left_out)
-        if not table.schema.has_label:
-            raise DataError(f"{path}: this needs labels, the table has none: add a column 'label'")
+        require_labels(table)
         return table
 
     def unused(self, table: CandidateTable) -> dict[str, str]:
@@ -104,6 +106,43 @@ def with_like_ids(tables: Sequence[CandidateTable]) -> list[CandidateTable]:
     return [each.with_ids(text) for each in tables]
 
 
+def require_labels(table: CandidateTable) -> None:
+    """Refuse a table without labels, with the nearest name that it has.
+
+    Raises:
+        DataError: naming the table's columns.
+    """
+    if not table.schema.has_label:
+        require(("label",), (*table.schema.columns, *table.schema.ignored), described(table.paths))
+
+
+def check_text(path: Path) -> None:
+    """Refuse text in LightGBM's form: of a suffix that says nothing, or with the queries' sizes in another file.
+
+    Raises:
+        DataError: with the command that makes a table of it.
+    """
+    remedy = "make tables of it with `slicerank data letor --train ... --validation ... --test ...`"
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise DataError(
+            f"{path}: unknown suffix {suffix!r}, a table's is one of {', '.join(FORMATS)}: rename it, or {remedy}, "
+            "with --groups where group sizes lie beside it"
+        )
+    if FORMATS[suffix] == "svmlight" and path.is_file() and not _has_qid(path):
+        raise DataError(f"{path} has no 'qid:': add it, or, with group sizes in {path.name}.query, {remedy} --groups")
+
+
+def _has_qid(path: Path) -> bool:
+    """Whether the first line that says something has one; what is no such line is left to whoever reads the file."""
+    with path.open("rb") as file:
+        for line in file:
+            words = line.split(b"#", 1)[0].split()
+            if words:
+                return any(word.startswith(b"qid:") for word in words[1:]) or b":" not in words[-1]
+    return True
+
+
 def model_file(model: Path) -> Path:
     """The ranker's file, given it or the folder that training wrote."""
     return model / MODEL if model.is_dir() else model
@@ -118,8 +157,12 @@ def load_ranker(model: Path) -> Ranker:
     return Ranker.load(model_file(model))
 
 
-def open_for(ranker: Ranker, path: Path, more: Sequence[str] = (), rate: float | None = None) -> CandidateTable:
-    """Open a table with the columns that a ranker reads up to a rate (None: the last), and `more` integer columns.
+def open_for(
+    ranker: Ranker, path: Path, labels: Labels, counts: Sequence[str] = (), rate: float | None = None
+) -> CandidateTable:
+    """Open a table with the columns that a ranker reads up to a rate (None: the last).
+
+    labels, counts: as `data.scan_candidates` takes them.
 
     Raises:
         CascadeError: for a ranker whose columns hold several features each, which no table has.
@@ -134,16 +177,24 @@ def open_for(ranker: Ranker, path: Path, more: Sequence[str] = (), rate: float |
     read = ranker.columns_at(ranker.rates[-1] if rate is None else rate)
     numeric = tuple(name for name in read if name in ranker.numeric)
     ids = [name for name in read if name in ranker.vocabularies]
-    table = _opened(path, numeric, (*ids, *more))
+    check_text(path)
+    table = _opened(path, numeric, ids, labels=labels, counts=counts)
     return table.with_ids({name: _id_type(ranker, name) for name in ids})
 
 
 def _opened(
-    path: Path, features: tuple[str, ...] | None, categorical: Sequence[str], exclude: Sequence[str] = ()
+    path: Path,
+    features: tuple[str, ...] | None,
+    categorical: Sequence[str],
+    exclude: Sequence[str] = (),
+    labels: Labels = "whole",
+    counts: Sequence[str] = (),
 ) -> CandidateTable:
     """Open a table of these features, which may stand in one list column as f0, f1, ..."""
     wanted = None if _has_list(path) else features
-    table = scan_candidates(path, features=wanted, categorical=categorical, exclude=exclude)
+    table = scan_candidates(
+        path, features=wanted, categorical=categorical, exclude=exclude, labels=labels, counts=counts
+    )
     missing = [name for name in features or () if name not in table.schema.numeric]
     if missing:
         raise DataError(f"{path}: unable to find feature {missing[0]!r}, which the ranker reads: add it")

@@ -1,9 +1,10 @@
 """`slicerank plan`: one pass over a labelled table, then the cascade that meets a goal, and the whole frontier."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf, isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -34,17 +35,22 @@ from cascade import (
 )
 from cascade.cutoffs import Kind
 from cascade.plan_search import final_rule
-from data import CandidateTable, DataError
+from cascade.promise import check_promise
+from data import CandidateTable, query_hashes
+from data.sources import described
 from simulations.frontier_chart import frontier_png
 from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, measured_costs
-from simulations.ranker_files import load_ranker, model_file, open_for
+from simulations.ranker_files import load_ranker, model_file, open_for, require_labels
 from simulations.tables import RankerScorer
-from slicing import Ranker
-from slicing.files import atomic_path, check_writable
+from slicing import Ranker, Seen
+from slicing.files import atomic_path, check_writable, refuse_overwriting
 from slicing.progress import Progress, open_task
 
 Metric = Literal["recall", "ndcg"]
 Unit = Literal["flops", "ms", "features"]
+
+FRONTIER_SUFFIXES = (".frontier.csv", ".frontier.png")
+"""Of the files beside the cascade file; two parts, so that they are not likely to be the name of anybody's table."""
 
 METRICS: dict[Metric, str] = {"recall": "recall", "ndcg": "nDCG"}
 
@@ -54,7 +60,8 @@ class PlanRequest:
     """What to plan.
 
     Attributes:
-        model: the ranker's file or folder. table: labelled candidates. out: the cascade file to write.
+        model: the ranker's file or folder. table: labelled candidates; a null label counts as not relevant.
+        out: the cascade file to write.
         recall: the least recall wanted, in [0, 1]; confidence: with which it is promised of fresh queries, in (0, 1).
         cost: the most a query may cost on the average: a number in `unit`, or a share of the full network on
             everything, such as "25%"; `metric` is then what is best under it. One of recall and cost is given.
@@ -80,19 +87,27 @@ class PlanRequest:
     def __post_init__(self) -> None:
         if (self.recall is None) == (self.cost is None):
             raise CascadeError(
-                f"a plan needs either a recall or a cost as its goal, got recall {self.recall} and cost {self.cost}; "
-                f"give --recall 0.98 or --cost 25%"
+                f"a plan needs either a recall or a cost as its goal, got "
+                f"{'neither' if self.cost is None else 'both'}; give --recall 0.98 or --cost 25%"
             )
+        if self.recall is not None and not 0 <= self.recall <= 1:
+            raise CascadeError(f"--recall must be in [0, 1], got {self.recall!r}; 0.98 asks for 98%")
+        if not (isfinite(self.relevant) and self.relevant > 0):
+            raise CascadeError(f"--relevant must be a finite label above 0, got {self.relevant!r}; 1 is usual")
+        if self.cost is not None and not 0 < cost_of(self.cost, 1.0) < inf:
+            raise CascadeError(f"--cost must be finite and above 0, got {self.cost!r}; 25% is of the full network's")
         if self.confidence is not None and self.recall is None:
             raise CascadeError(
-                f"a confidence goes with a recall to promise, got {self.confidence} with a cost; leave it out"
+                f"--confidence goes with a recall to promise, got {self.confidence} with a cost; leave it out"
             )
+        if self.recall is not None and self.confidence is not None:
+            check_promise(self.recall, self.confidence)
         if self.confidence is not None and self.last != "full":
             raise CascadeError(
-                f"a promise is made of cascades that end with the full network, got last={self.last!r}; leave it out"
+                f"a promise is made of cascades that end with the full network, got --last {self.last}; leave it out"
             )
         if self.recall is not None and self.metric != "recall":
-            raise CascadeError(f"the metric says what is best for a cost, got {self.metric!r} with a recall; drop one")
+            raise CascadeError(f"--metric says what is best for a cost, got {self.metric} with a recall; drop one")
 
 
 @dataclass(frozen=True)
@@ -133,7 +148,7 @@ class PlanReport:
         frontier: every cascade that no other beats. goal: in words.
         beside: the costs in FLOPs, and of the features where they have one, unless the plan is in them.
         queries, candidates: of the table. answered: queries with something relevant. final_k: as asked for.
-        files: cascade file, frontier as CSV and PNG.
+        files: cascade file, frontier as CSV and PNG. warnings: what makes the numbers doubtful.
     """
 
     plan: Plan
@@ -150,24 +165,31 @@ class PlanReport:
     answered: int
     final_k: int | None
     files: tuple[Path, Path, Path]
+    warnings: tuple[str, ...] = ()
 
 
 def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> PlanReport:
     """Score, plan and write the cascade file with the frontier beside it.
 
     Raises:
-        SlicingError: for a model that can't be read.
+        SlicingError: for a model that can't be read, or a file to write that is the table or the model.
         DataError: for a table that can't be read or has no labels.
-        CascadeError: for a goal that no cascade reaches, or a recall that can't be promised.
+        CascadeError: for a goal that no cascade reaches, or a recall that can't be promised, as from training
+            queries.
     """
-    files = tuple(check_writable(request.out.with_suffix(suffix)) for suffix in (request.out.suffix, ".csv", ".png"))
+    files = tuple(request.out.with_suffix(suffix) for suffix in (request.out.suffix, *FRONTIER_SUFFIXES))
+    refuse_overwriting(files, (model_file(request.model), request.table))
+    for file in files:
+        check_writable(file)
     if request.out.suffix.lower() != ".toml":
         raise CascadeError(f"a cascade file ends in .toml, got {request.out}; try {request.out.with_suffix('.toml')}")
     ranker = load_ranker(request.model)
-    table = open_for(ranker, request.table)
-    if not table.schema.has_label:
-        raise DataError(f"{request.table}: planning needs labels, the table has none: add a column 'label'")
-    scored = score_table(ranker, table, request.relevant, progress)
+    table = open_for(ranker, request.table, "partial")
+    require_labels(table)
+    hashes: list[NDArray[np.int64]] = []
+    watch = partial(_watch, ranker.seen.columns, hashes) if ranker.seen else None
+    scored = score_table(ranker, table, request.relevant, progress, watch)
+    warnings = check_fresh(ranker.seen, np.concatenate(hashes), request) if ranker.seen else ()
     in_flops = flop_costs(ranker, len(scored.query) / len(scored.sizes))
     known = [in_flops, *([fetching_costs(ranker)] if any(ranker.feature_costs) else [])]
     costs = in_flops
@@ -199,25 +221,60 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
         int((scored.relevant_by_query > 0).sum()),
         request.final_k,
         (files[0], files[1], files[2]),
+        warnings,
     )
     _write(report, request, scored)
     return report
 
 
 def score_table(
-    ranker: Ranker, table: CandidateTable, relevant: float = 1.0, progress: Progress | None = None
+    ranker: Ranker,
+    table: CandidateTable,
+    relevant: float = 1.0,
+    progress: Progress | None = None,
+    watch: Callable[[pl.DataFrame], None] | None = None,
 ) -> Scored:
-    """Every rate's score for every candidate; the features are held a batch at a time."""
-    scorer = RankerScorer(ranker)
+    """Every rate's score for every candidate; the features are held a batch at a time. watch: is shown each batch."""
+    scorer = RankerScorer(ranker, where=described(table.paths))
     parts = []
     with open_task(progress, "scoring", table.rows, "candidates") as task:
         for frame in table.batches():
+            if watch is not None:
+                watch(frame)
             parts.append(score_all(scorer, frame).frame)
             task.advance(len(frame))
     everything = pl.concat(parts)
     scores = np.stack([everything[f"score_{stage}"].to_numpy() for stage in range(len(ranker.rates))])
     qids, docids, labels = (everything[name].to_numpy() for name in ("qid", "docid", "label"))
     return Scored(qids, docids, labels, scores, relevant)
+
+
+def _watch(columns: Sequence[str], hashes: list[NDArray[np.int64]], frame: pl.DataFrame) -> None:
+    hashes.append(query_hashes(frame, columns))
+
+
+def check_fresh(seen: Seen, hashes: NDArray[np.int64], request: PlanRequest) -> tuple[str, ...]:
+    """What there is to say of planning queries that the model was made with.
+
+    seen: by the model. hashes: of the table's queries.
+
+    Raises:
+        CascadeError: for training queries where a recall is to be promised.
+    """
+    trained, validated = seen.trained_on(hashes), seen.validated_on(hashes)
+    told = f"{trained} queries compared in {request.table} are ones that the model was trained on"
+    if trained.known and request.confidence is not None:
+        raise CascadeError(
+            f"a promise needs queries that the model was not trained on, {told}; plan on a table of other queries"
+        )
+    if trained.known:
+        return (f"{told}; of fresh queries expect less, or plan on a table of other queries",)
+    if validated.known and request.confidence is not None:
+        return (
+            f"{validated} queries compared in {request.table} are ones that the model's epoch was chosen by, and the "
+            "promise takes them for independent of the model; a table of other queries has no such tie",
+        )
+    return ()
 
 
 def outcome(planned: Plan, scored: Scored, costs: StageCosts, final_k: int | None) -> Outcome:
@@ -263,7 +320,7 @@ def cost_of(text: str, full: float) -> float:
         value = float(text.strip().rstrip("%"))
     except ValueError:
         raise CascadeError(
-            f"a cost must be a number, or a share of the full network's such as 25%, got {text!r}; mend it"
+            f"--cost must be a number, or a share of the full network's such as 25%, got {text!r}; mend it"
         ) from None
     return value / 100 * full if share else value
 

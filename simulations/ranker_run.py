@@ -33,7 +33,7 @@ from simulations.run_cost import RunCost
 from simulations.run_parts import Parts, file_fingerprint, table_fingerprint
 from simulations.tables import RankerScorer
 from slicing import Ranker
-from slicing.files import atomic_path, check_writable
+from slicing.files import atomic_path, check_writable, refuse_overwriting
 from slicing.progress import Progress, open_task
 
 
@@ -42,12 +42,13 @@ class RunRequest:
     """What to run.
 
     Attributes:
-        cascade: the cascade file, which names the model. table: the candidates, labels not needed.
+        cascade: the cascade file, which names the model. table: the candidates, labels not looked at.
         out: .parquet, or .trec or .run for a TREC run.
-        columns: stage's rate -> integer column of the table whose value in a query replaces the stage's top k there.
-        budget: integer column of the table, the most multiply-adds that a query may cost; the cutoffs before the last
-            are scaled to it (see `cascade.budget`). None keeps to the file, as null does for a query. What is computed
-            once per query is charged once.
+        columns: stage's rate -> column of the table, of whole numbers or nulls, whose value in a query replaces the
+            stage's top k there. It may be a feature besides.
+        budget: such a column, the most multiply-adds that a query may cost; the cutoffs before the last are scaled to
+            it (see `cascade.budget`). None keeps to the file, as null does for a query. What is computed once per
+            query is charged once.
         resume: go on from the parts that an interrupted run left beside `out`.
         rows: of the table held at a time (whole queries), at least 1; a part of the output each.
     """
@@ -107,18 +108,21 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
 
     Raises:
         CascadeError: for a damaged cascade file, one that doesn't fit the model, another input than the one resumed.
-        DataError: for a table that can't be read, or lacks a column. SlicingError: for a model that can't be read.
+        DataError: for a table that can't be read, or lacks a column.
+        SlicingError: for a model that can't be read, or an output that is an input.
     """
     began = perf_counter()
     trec = request.out.suffix.lower() in TREC_SUFFIXES
     if not trec and request.out.suffix.lower() != ".parquet":
         raise CascadeError(f"the output must end in .parquet, .trec or .run, got {request.out}; rename it")
+    refuse_overwriting([request.out], (request.table, request.cascade))
     check_writable(request.out)
     config = read_config(request.cascade)
     model = request.cascade.parent / config.model
+    refuse_overwriting([request.out], [model])
     ranker = load_ranker(model)
-    cascade = cascade_of(config, ranker, request.columns, request.budget)
-    table = open_for(ranker, request.table, columns_read(cascade.rules), config.rates[-1])
+    cascade = cascade_of(config, ranker, request.columns, request.budget, request.table)
+    table = open_for(ranker, request.table, "ignored", columns_read(cascade.rules), config.rates[-1])
     identity = {
         "table": table_fingerprint(request.table),
         "model": file_fingerprint(model),
@@ -146,12 +150,16 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
 
 
 def cascade_of(
-    config: CascadeConfig, ranker: Ranker, columns: Mapping[float, str], budget: str | None = None
+    config: CascadeConfig,
+    ranker: Ranker,
+    columns: Mapping[float, str],
+    budget: str | None = None,
+    where: object = "the table",
 ) -> Cascade:
     """The cascade that a file describes, with some stages' cutoffs, or each query's budget, read from the table.
 
     Where a query's cutoff is null, a stage whose rule is a top k keeps to it; any other refuses nulls. The budget is in
-    multiply-adds.
+    multiply-adds. where: the table's name, for errors.
 
     Raises:
         CascadeError: for a rate that the ranker, or the file, does not have; a cutoff that a budget can't scale.
@@ -168,7 +176,7 @@ def cascade_of(
     if budget is not None:
         each, once = path_flops(ranker, stages)
         rules = within_budget(rules, each, budget, once)
-    return Cascade(SubsetScorer(RankerScorer(ranker), stages), rules)
+    return Cascade(SubsetScorer(RankerScorer(ranker, where=where), stages), rules)
 
 
 def columns_read(rules: tuple[KeepRule, ...]) -> tuple[str, ...]:

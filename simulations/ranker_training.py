@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data import split_by_query
+from data import query_hashes, split_by_query
 from simulations.ranker_files import MODEL, Columns, with_like_ids
 from simulations.report.environment import machine, versions
 from simulations.report.write import check_out
-from simulations.tables import ranker_arrays
-from slicing import Ranker, RankerSettings, SlicingError, TrainResult, fit_ranker
-from slicing.files import atomic_path
+from simulations.tables import named, ranker_arrays
+from slicing import Ranker, RankerSettings, RefusedValue, Seen, SlicingError, TrainResult, fit_ranker
+from slicing.files import atomic_path, refuse_overwriting
 from slicing.progress import Progress
 from slicing.ranker_training import validation_gain
 from slicing.tiers import check_tiers
@@ -59,6 +59,7 @@ class Trained:
     """Of training and validation."""
     unused: dict[str, str] = field(default_factory=dict)
     """The columns of the table that the ranker does not read, and why."""
+    warnings: tuple[str, ...] = ()
 
 
 def train_ranker(request: TrainRequest, command: str, progress: Progress | None = None) -> Trained:
@@ -67,14 +68,17 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     A run that was interrupted goes on with `resume` and ends with the same bits (on the CPU).
 
     Raises:
-        SlicingError: for settings, tables or a checkpoint that don't fit.
+        SlicingError: for settings, tables or a checkpoint that don't fit, or validation queries that are all
+            training queries.
         DataError: for a table that can't be read, or is no labelled candidate table.
         ReportError: when the folder can't be written.
     """
     if not 0 < request.share < 1:
         raise SlicingError(f"the validation share must be in (0, 1), got {request.share}; 0.2 is usual")
-    if request.settings.seed < 0:
-        raise SlicingError(f"seed must be a whole number of at least 0, got {request.settings.seed}; try 0")
+    if not 0 <= request.settings.seed < 2**63:
+        raise SlicingError(f"seed must be a whole number of at least 0 in 63 bits, got {request.settings.seed}; try 0")
+    outputs = [request.out / name for name in (MODEL, RECORD, CHECKPOINT, STARTED)]
+    refuse_overwriting(outputs, [request.table, *([request.validation] if request.validation else [])])
     columns = request.columns.of(request.table)
     opened = columns.open(request.table)
     unused = columns.unused(opened)
@@ -87,20 +91,25 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
         train, held = split_by_query(opened.read(), (1 - request.share, request.share), settings.seed)
     else:
         train, held = (table.read() for table in with_like_ids([opened, columns.open(request.validation)]))
+    seen, warnings = _seen(train, held, names, request)
     check_out(request.out)
     identity = _identity(train, held, names, settings)
     _check_resume(request, identity)
     features, labels, qids = ranker_arrays(train, names)
-    ranker, result = fit_ranker(
-        features,
-        labels,
-        qids,
-        ranker_arrays(held, names),
-        settings,
-        checkpoint=request.out / CHECKPOINT,
-        resume=request.resume,
-        progress=progress,
-    )
+    try:
+        ranker, result = fit_ranker(
+            features,
+            labels,
+            qids,
+            ranker_arrays(held, names),
+            settings,
+            checkpoint=request.out / CHECKPOINT,
+            resume=request.resume,
+            progress=progress,
+        )
+    except RefusedValue as error:  # the transform was fitted on the training rows, so it is none of these
+        raise named(error, held, request.validation or request.table) from error
+    ranker = replace(ranker, seen=seen)
     measure = _measure_name(settings, labels, held["label"].to_numpy())
     record = {
         "schema": 1,
@@ -133,7 +142,7 @@ def train_ranker(request: TrainRequest, command: str, progress: Progress | None 
     with atomic_path(request.out / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     queries = train["qid"].n_unique(), held["qid"].n_unique()
-    return Trained(ranker, result, request.out / MODEL, measure, queries, unused)
+    return Trained(ranker, result, request.out / MODEL, measure, queries, unused, warnings)
 
 
 def _measure_name(settings: RankerSettings, *labels: NDArray[Any]) -> str:
@@ -148,6 +157,27 @@ def _shallow(settings: RankerSettings) -> dict[str, Any]:
 
 def _described(path: Path, frame: pl.DataFrame) -> dict[str, Any]:
     return {"name": path.name, "candidates": len(frame), "queries": frame["qid"].n_unique()}
+
+
+def _seen(
+    train: pl.DataFrame, held: pl.DataFrame, names: tuple[str, ...], request: TrainRequest
+) -> tuple[Seen, tuple[str, ...]]:
+    """The queries of both parts by columns that every rate reads, and what there is to say of queries in both."""
+    settings = request.settings
+    later = {name for tier in settings.tiers if tier.rate > settings.rates[0] for name in tier.columns}
+    columns = tuple(name for name in names if name not in later)
+    hashes = [query_hashes(frame, columns) for frame in (train, held)]
+    seen = Seen.of(columns, *hashes)
+    both = seen.trained_on(hashes[1])
+    if not both.known:
+        return seen, ()
+    said = f"{request.validation}: {both} validation queries are training queries too"
+    if both.known == both.compared:
+        raise SlicingError(
+            f"{said}, and say nothing of others; name a table of other queries, or leave --validation out: then a "
+            f"share of {request.table} is set aside"
+        )
+    return seen, (f"{said}, so the validation figures are too good; leave them out of one of the tables",)
 
 
 def _identity(

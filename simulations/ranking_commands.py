@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from simulations.command_line import final_k, query_features, rates, sizes
+from simulations.command_line import COUNT, SEED, final_k, query_features, rates, sizes
 from simulations.experiment_command import experiment_command
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What each stage but the last keeps, as shares of the candidates a query began with.",
 )
-@click.option("--final-k", type=click.IntRange(min=1), default=10, show_default=True, help="What the last stage keeps.")
+@click.option("--final-k", type=COUNT, default=10, show_default=True, help="What the last stage keeps.")
 @click.option(
     "--reinvest",
     type=click.FloatRange(0, 1),
@@ -73,15 +73,15 @@ if TYPE_CHECKING:
     help="Share of what the nested cascade saves that nested-wider spends on keeping more at each stage.",
 )
 @click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries at most.")
+@click.option("--epochs", type=COUNT, help="Passes over the training queries at most.")
 @click.option("--tiers", type=click.Path(path_type=Path), help="TOML file of feature tiers, as of `slicerank train`.")
 @click.option("--query-features", "query", callback=query_features, help="As of `slicerank train`.")
 @click.option("--distill", type=float, default=0.0, show_default=True, help="Share of distillation in joint training.")
-@click.option("--trees", type=click.IntRange(min=1), default=300, show_default=True, help="Boosting rounds at most.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order, sampling and trees.")
+@click.option("--trees", type=COUNT, default=300, show_default=True, help="Boosting rounds at most.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights, order, sampling and trees.")
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=1,
     show_default=True,
     help="Train everything with this many seeds, from --seed on; a query's mean over them is compared.",
@@ -146,7 +146,7 @@ def ranking(
 @click.option("--relevant", type=float, default=1.0, show_default=True, help="Least label that is relevant.")
 @click.option("--rates", callback=rates, default="0.125,0.25,0.5,1.0", show_default=True, help="Slice rates.")
 @click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries at most.")
+@click.option("--epochs", type=COUNT, help="Passes over the training queries at most.")
 def promise(
     command: str,
     progress: Progress | None,

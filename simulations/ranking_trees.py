@@ -22,7 +22,7 @@ def parameters(seed: int, k: int) -> dict[str, Any]:
         "eval_at": [k],
         "learning_rate": 0.05,
         "num_leaves": 31,
-        "seed": seed,
+        "seed": seed % 2**31,  # LightGBM's own are that short
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,

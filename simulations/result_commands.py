@@ -26,12 +26,13 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
       slicerank report out/seed0 out/seed1 --out comparison.html
     """
     from simulations.report.grid import output
-    from simulations.report.read import check_page, comparison_page, read_report
+    from simulations.report.read import FILE, check_page, comparison_page, read_report
     from simulations.report.terminal import comparison_tables, terminal_table
-    from slicing.files import atomic_path
+    from slicing.files import atomic_path, refuse_overwriting
 
     if out is not None:
         check_page(out)
+        refuse_overwriting([out], [each for folder in folders for each in (folder, folder / FILE)])
     console = output()
     reports = [(str(folder), read_report(folder)) for folder in folders]
     for name, each in reports:

@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from simulations.command_line import (
+    COUNT,
+    SEED,
     budgets,
     column_names,
     command_text,
@@ -16,6 +18,7 @@ from simulations.command_line import (
     query_features,
     rates,
     sizes,
+    warn,
 )
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -38,7 +41,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--rates", callback=rates, default="0.125,0.25,0.5,1.0", show_default=True, help="Slice rates.")
 @click.option("--hidden", callback=sizes, default="512,512", show_default=True, help="Units of the hidden layers.")
-@click.option("--embedding", type=int, default=16, show_default=True, help="Columns of an id's embedding.")
+@click.option("--embedding", type=COUNT, default=16, show_default=True, help="Columns of an id's embedding.")
 @click.option(
     "--connectivity",
     default="nested",
@@ -55,6 +58,13 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--loss", type=click.Choice(["listwise", "lambda", "bce", "mse"]), default="listwise", show_default=True)
 @click.option(
+    "--k",
+    type=COUNT,
+    default=10,
+    show_default=True,
+    help="Of nDCG@k, in --loss lambda and in validation.",
+)
+@click.option(
     "--scheme",
     type=click.Choice(["joint", "sampled", "sandwich"]),
     default="joint",
@@ -66,14 +76,14 @@ _FILE = click.Path(path_type=Path)
 @click.option("--own", type=float, help="Share of the loss on a block alone [default: 0.9 when nested, else 0].")
 @click.option("--survival", type=float, default=0.0, show_default=True, help="Weight of the joint-survival loss.")
 @click.option("--keep", callback=budgets, help="Each rate's budget under --survival, such as 0.6,0.4,0.25,10.")
-@click.option("--epochs", type=int, default=15, show_default=True, help="Passes over the queries, at most.")
-@click.option("--patience", type=int, default=10, show_default=True, help="Epochs without a better one, then stop.")
-@click.option("--batch-rows", type=int, default=512, show_default=True, help="Candidates in a step, about.")
+@click.option("--epochs", type=COUNT, default=15, show_default=True, help="Passes over the queries, at most.")
+@click.option("--patience", type=COUNT, default=10, show_default=True, help="Epochs without a better one, then stop.")
+@click.option("--batch-rows", type=COUNT, default=512, show_default=True, help="Candidates in a step, about.")
 @click.option("--dropout", type=float, default=0.2, show_default=True)
 @click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak, of AdamW.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of split, weights and order.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of split, weights and order.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -115,7 +125,9 @@ def train(
     request = TrainRequest(
         table, out, validation, Columns(features, categorical, exclude=exclude or ()), share, settings, resume
     )
-    show_trained(train_ranker(request, command_text(), default_progress(quiet)), output())
+    trained = train_ranker(request, command_text(), default_progress(quiet))
+    show_trained(trained, output())
+    warn(trained.warnings)
 
 
 @click.command()
@@ -148,14 +160,15 @@ def train(
     show_default=True,
     help="Whether the cascade must end with the full network or may end earlier.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the promise's split.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the promise's split.")
 @click.option("--out", type=_FILE, default=Path("cascade.toml"), show_default=True, help="Cascade file to write.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @one_line_errors
 def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options: Any) -> None:
     """Which rates to use and where to cut, for MODEL on the labelled TABLE, which it was not trained on.
 
-    Writes a cascade file for `slicerank run`, and beside it, as .csv and .png, every cascade that no other beats.
+    Writes a cascade file for `slicerank run`, and beside it, as .frontier.csv and .frontier.png, every cascade that no
+    other beats.
 
     \b
     Examples:
@@ -169,7 +182,9 @@ def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options
 
     kind: Any = kinds.replace("-", "_")
     request = PlanRequest(model, table, out, kinds=kind, **options)
-    show_plan(plan_cascade(request, default_progress(quiet)), output())
+    report = plan_cascade(request, default_progress(quiet))
+    show_plan(report, output())
+    warn(report.warnings)
 
 
 @click.command()
@@ -188,7 +203,7 @@ def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options
     metavar="COLUMN",
     help="Scale the cutoffs to the query's COLUMN, in multiply-adds; null keeps to the file.",
 )
-@click.option("--rows", type=click.IntRange(min=1), default=200_000, show_default=True, help="Held at a time.")
+@click.option("--rows", type=COUNT, default=200_000, show_default=True, help="Held at a time.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same input stopped.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @one_line_errors
@@ -224,10 +239,10 @@ def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any)
 @click.option("--ties", type=click.Choice(["docid", "trec_eval"]), default="docid", show_default=True)
 @click.option("--baseline", help="Compare the others with this result only, by its name.")
 @click.option("--test", type=click.Choice(["permutation", "t", "wilcoxon"]), default="permutation", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the permutations.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the permutations.")
 @click.option("--stages", is_flag=True, help="Also what each stage of a ranking of `run` lost, and how stages agree.")
 @click.option("--all-scores", type=_FILE, help="With --stages: a ranking by the same stages that dropped nobody.")
-@click.option("--k", type=int, default=10, show_default=True, help="Of HR@k and Recall@k, with --stages.")
+@click.option("--k", type=COUNT, default=10, show_default=True, help="Of HR@k and Recall@k, with --stages.")
 @click.option("--out", type=_FILE, help="Write the numbers: .json or .csv.")
 @one_line_errors
 def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any) -> None:
@@ -244,9 +259,14 @@ def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any)
     from simulations.evaluation import MEASURES, EvaluateRequest, evaluate_files
     from simulations.ranker_terminal import show_evaluation
     from simulations.report.grid import output
+    from slicing.files import refuse_overwriting
 
     alone = len(files) == 1 and options["stages"]
     results, judgements = (files, None) if alone else (files[:-1], files[-1])
+    out = options["out"]
+    if out is not None:
+        read = [*files, *([options["all_scores"]] if options["all_scores"] else [])]
+        refuse_overwriting((out, out.with_suffix(".comparisons.csv")), read)
     request = EvaluateRequest(results, judgements, measures or MEASURES, **options)
     show_evaluation(evaluate_files(request), output())
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cascade import CascadeError, StageInfo, StageScores
-from slicing import IncrementalScorer, Ranker, RankerSession, parameter_count
+from slicing import IncrementalScorer, Ranker, RankerSession, RefusedValue, SlicingError, parameter_count
 from slicing.reuse import Reuse
 
 
@@ -35,6 +35,14 @@ def _array(column: pl.Series) -> NDArray[np.generic]:
     return column.to_numpy()
 
 
+def named(error: RefusedValue, candidates: pl.DataFrame, where: object) -> SlicingError:
+    """The refusal with the table, the query and the candidate in place of the row."""
+    if error.row is None or not {"qid", "docid"} <= set(candidates.columns):
+        return SlicingError(f"{where}: {error}")
+    qid, docid = candidates.select("qid", "docid").row(error.row)
+    return SlicingError(f"{where}: {error.at(f'query {qid!r}, candidate {docid!r}')}")
+
+
 def stage_infos(ranker: Ranker) -> tuple[StageInfo, ...]:
     """What each rate of a ranker costs from scratch."""
     return tuple(
@@ -52,12 +60,13 @@ class RankerScorer:
     Args:
         ranker: in eval mode.
         reuse: as :class:`slicing.IncrementalScorer` takes it; ``always`` approximates on a dense network.
+        where: the table's name, for errors.
     """
 
-    def __init__(self, ranker: Ranker, reuse: Reuse = "auto") -> None:
+    def __init__(self, ranker: Ranker, reuse: Reuse = "auto", where: object = "the table") -> None:
         self.stages = stage_infos(ranker)
         self.params_held = self.stages[-1].params
-        self.ranker = ranker
+        self.ranker, self._where = ranker, where
         self._scorer = IncrementalScorer(ranker.network, reuse=reuse)
 
     def start(self, candidates: pl.DataFrame) -> "_RankerSession":
@@ -71,15 +80,18 @@ class RankerScorer:
         if self.ranker.query:
             queries = candidates["qid"].rank("dense").cast(pl.Int64).to_numpy() - 1
         session = RankerSession(self.ranker, self._scorer, read, len(candidates), queries)
-        return _RankerSession(session, self.ranker.rates)
+        return _RankerSession(session, self.ranker.rates, candidates, self._where)
 
 
 class _RankerSession:
-    def __init__(self, session: RankerSession, rates: Sequence[float]) -> None:
-        self._session, self._rates = session, rates
+    def __init__(self, session: RankerSession, rates: Sequence[float], candidates: pl.DataFrame, where: object) -> None:
+        self._session, self._rates, self._candidates, self._where = session, rates, candidates, where
 
     def score(self, stage: int) -> StageScores:
-        values = self._session.widen(self._rates[stage])
+        try:
+            values = self._session.widen(self._rates[stage])
+        except RefusedValue as error:
+            raise named(error, self._candidates, self._where) from error
         return StageScores(values.float().numpy(), self._session.session.flops, self._session.session.mode)
 
     def keep(self, survivors: NDArray[np.int64]) -> None:

@@ -30,7 +30,7 @@ def read_tiers(path: Path) -> tuple[Tier, ...]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CascadeError(f"cannot read the tiers in {path}: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, numbers of thousands of digits, endless nesting
         raise CascadeError(f"{path} is not a TOML file: {str(error).splitlines()[0]}; mend that line") from None
     entries = content.pop("tier", None)
     if content or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -51,8 +51,8 @@ def _tier(where: str, entry: dict[str, Any]) -> Tier:
     if missing:
         raise CascadeError(f"{where}: the key {missing[0]!r} is missing; add it")
     rate, features = entry["rate"], entry["features"]
-    if isinstance(rate, bool) or not isinstance(rate, int | float):
-        raise CascadeError(f"{where}: rate must be a number, got {rate!r}; give one of the network's rates")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
+        raise CascadeError(f"{where}: rate must be a number in (0, 1], got {rate!r}; give one of the network's rates")
     if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
         raise CascadeError(f'{where}: features must be a list of names, got {features!r}; write ["f1", "f2"]')
     return Tier(float(rate), tuple(features), entry.get("cost", 0.0))

@@ -5,7 +5,7 @@ from slicing.checkpoint import load, save
 from slicing.connectivity import Connectivity
 from slicing.conv import SlicedConv2d, SlicedGroupedConv2d
 from slicing.convert import ConversionWarning, convert
-from slicing.errors import SlicingError
+from slicing.errors import RefusedValue, SlicingError
 from slicing.export import save_program, standalone, standalone_ranker
 from slicing.extract import extract
 from slicing.features import FeatureTransform
@@ -28,6 +28,7 @@ from slicing.rates import check_rates, legal_rates, width, widths
 from slicing.recurrent import Carried, SlicedGRU, SlicedLSTM, SlicedRNN
 from slicing.schedules import Normal, Uniform, rate_probabilities
 from slicing.schemes import Joint, Plain, Sampled, Sandwich, Scheme
+from slicing.seen import Seen
 from slicing.spec import Spec
 from slicing.survival import JointSurvival
 from slicing.tiers import Tier
@@ -62,9 +63,11 @@ __all__ = [
     "Ranker",
     "RankerSession",
     "RankerSettings",
+    "RefusedValue",
     "Sampled",
     "Sandwich",
     "Scheme",
+    "Seen",
     "Session",
     "SlicedConcat",
     "SlicedConv2d",

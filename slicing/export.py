@@ -76,6 +76,7 @@ def standalone_ranker(ranker: Ranker, rate: float) -> Ranker:
         vocabularies,
         tuple(Tier(1.0, tier.columns, tier.cost) for tier in ranker.tiers if rate_index(ranker.rates, tier.rate) <= to),
         tuple(name for name in ranker.query if name in names),
+        ranker.seen,  # of columns that every rate reads
     )
 
 

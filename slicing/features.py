@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slicing.errors import SlicingError
+from slicing.errors import RefusedValue, SlicingError
 from slicing.placing import MOST_QUANTILES, Placing
 
 TransformKind = Literal["standard", "quantile", "normal"]
@@ -103,7 +103,8 @@ class FeatureTransform:
             fp32 (N, d + m).
 
         Raises:
-            SlicingError: when the number of features differs, a value is infinite, or one is missing that never was.
+            SlicingError: when the number of features differs; a RefusedValue where one is infinite, or missing that
+                never was.
         """
         x = _as_fp32(features)
         if x.shape[1] != len(self.names):
@@ -180,9 +181,12 @@ class FeatureTransform:
         absent = np.isnan(x)
         never = absent.any(0) & ~self.missing.numpy()
         if never.any():
-            name = self.names[int(never.argmax())]
-            raise SlicingError(
-                f"{name!r} is missing in a row, but never was in training: fill it in, or train with rows that lack it"
+            column = int(never.argmax())
+            raise RefusedValue(
+                self.names[column],
+                "is missing",
+                "it never was in training: fill it in, or train with rows that lack it",
+                first + int(absent[:, column].argmax()),
             )
         return absent
 
@@ -233,7 +237,9 @@ def _check_finite(x: np.ndarray, names: Sequence[str], first: int = 0) -> None:
     if not infinite.any():
         return
     row, column = np.argwhere(infinite)[0]
-    raise SlicingError(
-        f"{names[column]!r} is {float(x[row, column])} in row {first + row}; features must be finite in fp32 (NaN "
-        "where missing): mend or clip it"
+    raise RefusedValue(
+        names[column],
+        f"is {float(x[row, column])}",
+        "features must be finite in fp32 (NaN where missing): mend or clip it",
+        first + int(row),
     )

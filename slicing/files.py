@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,29 @@ def check_writable(path: Path | str) -> Path:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise SlicingError(f"cannot write {path}: the folder {path.parent} is not writable; name another folder")
     return path
+
+
+def refuse_overwriting(outputs: Iterable[Path | str], inputs: Iterable[Path | str]) -> None:
+    """Refuse outputs that would take the place of an input, whatever names or links the two go by.
+
+    Args:
+        outputs: files about to be written, or folders about to be replaced with all that they hold.
+        inputs: files or folders that are read; those that do not exist are left to whoever reads them.
+
+    Raises:
+        SlicingError: when an output is an input, or a folder that holds one.
+    """
+    written = [Path(output) for output in outputs]
+    for source in map(Path, inputs):
+        if not source.exists():
+            continue
+        places = [source, *source.absolute().parents, *source.resolve().parents]
+        for output in written:
+            if output.exists() and any(output.samefile(place) for place in places):
+                raise SlicingError(
+                    f"writing {output} would overwrite {source}, which this command reads; name another place with "
+                    "--out"
+                )
 
 
 @contextmanager

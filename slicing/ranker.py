@@ -21,6 +21,7 @@ from slicing.incremental import IncrementalScorer
 from slicing.models.ranker import input_shapes
 from slicing.network import SlicedNetwork
 from slicing.rates import rate_index
+from slicing.seen import Seen
 from slicing.tiers import Source, Tier, check_tiers, feature_costs, sources
 from slicing.vocabulary import Vocabulary
 
@@ -38,6 +39,7 @@ class Ranker:
         vocabularies: the categorical columns and their vocabularies, in the order of the network's inputs.
         tiers: columns that not every rate reads, or that cost something.
         query: columns that are constant within a query.
+        seen: the queries that it was made with; None where that is not known.
     """
 
     network: SlicedNetwork
@@ -46,6 +48,7 @@ class Ranker:
     vocabularies: Mapping[str, Vocabulary]
     tiers: tuple[Tier, ...] = ()
     query: tuple[str, ...] = ()
+    seen: Seen | None = None
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -92,7 +95,7 @@ class Ranker:
         source = self.sources[position]
         if source.categorical:
             (name,) = source.columns
-            return self.vocabularies[name](column(columns, name))
+            return self.vocabularies[name](column(columns, name), name)
         return self.transforms[position](stacked(columns, {name: self.numeric[name] for name in source.columns}))
 
     def inputs(self, columns: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
@@ -152,6 +155,9 @@ class Ranker:
             description["transform"] = self.transform.description()
         for i, vocabulary in enumerate(self.vocabularies.values()):
             tensors |= {f"vocabulary.{i}.{name}": tensor for name, tensor in vocabulary.tensors().items()}
+        if self.seen is not None:
+            tensors |= {f"seen.{name}": tensor for name, tensor in self.seen.tensors().items()}
+            description["seen"] = list(self.seen.columns)
         save_tensors(path, tensors, description, KIND)
 
     @classmethod
@@ -176,8 +182,9 @@ class Ranker:
                 Tier(float(rate), tuple(map(str, columns)), float(cost))
                 for rate, columns, cost in description.get("tiers", ())
             )
+            seen = Seen.rebuild(_part(tensors, "seen."), description["seen"]) if "seen" in description else None
             ranker = cls(
-                network, transform, numeric, vocabularies, tiers, tuple(map(str, description.get("query", ())))
+                network, transform, numeric, vocabularies, tiers, tuple(map(str, description.get("query", ()))), seen
             )
             check_tiers(tiers, ranker.columns, ranker.rates)
         except (KeyError, TypeError, ValueError, AttributeError, SlicingError) as error:

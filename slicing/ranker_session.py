@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slicing.errors import SlicingError
+from slicing.errors import RefusedValue
 from slicing.incremental import IncrementalScorer, Session
 from slicing.ranker import Ranker, column
 from slicing.rates import rate_index
@@ -49,8 +49,9 @@ class RankerSession:
         """Scores (N,) of the candidates still in, at a later rate.
 
         Raises:
-            SlicingError: for a rate that is not wider, values that the transform refuses, or a column that varies
-                within a query and should not.
+            SlicingError: for a rate that is not wider.
+            RefusedValue: for values that the transform refuses, or a column that varies within a query and should not;
+                its row is the position among all the candidates.
         """
         to = rate_index(self._ranker.rates, rate)
         new = self._inputs(to)
@@ -71,32 +72,39 @@ class RankerSession:
 
     def _inputs(self, to: int) -> dict[str, Tensor]:
         """The inputs that the rate reads and no earlier one has read."""
-        sources = self._ranker.sources
+        sources, names = self._ranker.sources, self._ranker.network.inputs.names
         wanted = [i for i, source in enumerate(sources) if self._reached < source.first <= to]
         if not wanted:
             return {}
         columns = self._read([name for i in wanted for name in sources[i].columns], self._rows)
         found = {}
         for i in wanted:
-            part = columns
-            if sources[i].of_query and self._queries is not None:
-                part = self._by_query({name: column(columns, name) for name in sources[i].columns})
-            found[self._ranker.network.inputs.names[i]] = self._ranker.input(i, part)
+            part, rows = columns, self._still(np.arange(self._count))
+            try:
+                if sources[i].of_query and self._queries is not None:
+                    part = {name: column(columns, name) for name in sources[i].columns}
+                    first = self._firsts(part)
+                    part, rows = {name: values[first] for name, values in part.items()}, rows[first]
+                found[names[i]] = self._ranker.input(i, part)
+            except RefusedValue as error:
+                raise error if error.row is None else error.at_row(int(rows[error.row])) from error
         return found
 
-    def _by_query(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """A row for each query that still has candidates, by rising number."""
+    def _firsts(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The first row of each query that still has candidates, by rising number; refuses columns that vary in it."""
         assert self._queries is not None
         queries = self._still(self._queries)
         for name, values in columns.items():
             row = constant_within(values, queries)
             if row is not None:
-                raise SlicingError(
-                    f"{name!r} was declared constant within a query, but row {row} has {values[row]!r}, another value "
-                    "than its query's first; mend the table, or train without it among the query features"
+                raise RefusedValue(
+                    name,
+                    f"is {values[row].tolist()}",
+                    "it was declared constant within a query, whose first candidate has another value: mend the table, "
+                    "or train without it among the query features",
+                    row,
                 )
-        _, first = np.unique(queries, return_index=True)
-        return {name: values[first] for name, values in columns.items()}
+        return np.unique(queries, return_index=True)[1]
 
     def _still(self, values: np.ndarray) -> np.ndarray:
         return values if self._rows is None else values[self._rows]

@@ -121,11 +121,13 @@ class RankerSettings:
         joint = Joint(mean, self.distill, criterion, ListDistillation(), own)
         if self.survival == 0:
             if self.keep is not None:
-                raise SlicingError(f"keep={self.keep} has a meaning with survival above 0 alone; set both or neither")
+                raise SlicingError(
+                    f"keep has a meaning with survival above 0 alone, got {self.keep} without; give both or neither"
+                )
             return joint
         if self.keep is None:
             raise SlicingError(
-                f"survival={self.survival} needs keep, each rate's budget of candidates; try (0.6, 0.4, 0.25, 10)"
+                f"survival needs keep, each rate's budget of candidates, got {self.survival} alone; try 0.6,0.4,0.25,10"
             )
         return JointSurvival(self.keep, self.survival, joint)
 
@@ -134,6 +136,6 @@ class RankerSettings:
         for name, nothing in unset.items():
             if getattr(self, name) not in (nothing, None):
                 raise SlicingError(
-                    f"{name} is a setting of joint training, got {name}={getattr(self, name)!r} with scheme "
-                    f"{self.scheme!r}; leave it at {nothing}, or set scheme='joint'"
+                    f"{name} is a setting of joint training, got {getattr(self, name)!r} with the scheme "
+                    f"{self.scheme!r}; leave it out, or take the scheme 'joint'"
                 )

@@ -131,7 +131,8 @@ class Joint:
             weights = [weight / sum(found) for weight in found]
         if len(weights) != count:
             raise SlicingError(
-                f"weights must hold one number per rate, {count} in all, got {len(weights)}; try weights=None"
+                f"weights must hold one number per rate, {count} in all, got {len(weights)}; leave them out for "
+                "equal ones"
             )
         return tuple(weights)
 
@@ -239,5 +240,7 @@ def checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
     """
     checked = tuple(float(weight) for weight in weights)
     if not all(math.isfinite(weight) and weight >= 0 for weight in checked) or not sum(checked) > 0:
-        raise SlicingError(f"weights must be finite, at least 0 and not all 0, got {list(checked)}; try None")
+        raise SlicingError(
+            f"weights must be finite, at least 0 and not all 0, got {list(checked)}; leave them out for equal ones"
+        )
     return checked

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ class JointSurvival:
 
     Args:
         keep: each rate's budget, narrowest first: a whole number is candidates, a fraction in (0, 1) the share of the
-            query's candidates (at least one of them).
+            query's candidates (at least one of them). Neither grows from rate to rate.
         weight: what the survival loss counts beside ``joint``'s, in ``(0, inf)``.
         joint: the loss of each rate's own order.
         temperature: of the rank, in ``(0, inf)``, in units of the scores.
@@ -55,6 +56,13 @@ class JointSurvival:
                 f"keep must give each rate a whole number of candidates or a share in (0, 1), got {list(keep)}; "
                 "try (0.6, 0.4, 0.25, 10)"
             )
+        for kind in ([each for each in keep if each >= 1], [each for each in keep if each < 1]):
+            for before, after in pairwise(kind):
+                if after > before:
+                    raise SlicingError(
+                        f"keep must never grow from rate to rate, got {after:g} after {before:g}; a later stage has no "
+                        "more candidates than an earlier one leaves"
+                    )
         object.__setattr__(self, "keep", keep)
 
     def loss(self, model: nn.Module, x: Inputs, y: Tensor, generator: torch.Generator) -> Tensor:

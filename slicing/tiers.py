@@ -3,13 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from slicing.errors import SlicingError
 from slicing.rates import rate_index
+
+MOST_COST = 1e18
+"""Of a tier: sums over tables of any length then stay far below what floats hold."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Tier:
     Attributes:
         rate: one of the network's; a narrower rate neither reads nor needs these columns.
         columns: names of numeric or categorical columns.
-        cost: of fetching them all for one candidate, in a unit of the user's choice, at least 0.
+        cost: of fetching them all for one candidate, in a unit of the user's choice, in [0, 1e18].
 
     Raises:
         SlicingError: for a cost that is none.
@@ -32,8 +34,8 @@ class Tier:
     def __post_init__(self) -> None:
         if isinstance(self.cost, bool) or not isinstance(self.cost, int | float):
             raise SlicingError(f"a tier's cost must be a number, got {self.cost!r}; give what a candidate costs")
-        if not (isfinite(self.cost) and self.cost >= 0):
-            raise SlicingError(f"a tier's cost must be finite and at least 0, got {self.cost}; mend it")
+        if not 0 <= self.cost <= MOST_COST:
+            raise SlicingError(f"a tier's cost must be in [0, {MOST_COST:g}], got {self.cost}; mend it")
         if not self.columns:
             raise SlicingError(f"the tier of rate {self.rate} names no columns; name some, or leave it out")
 

@@ -61,13 +61,15 @@ class TrainConfig:
             ("epochs", 1, "try 10"),
             ("batch_size", 1, "try 128"),
             ("seed", 0, "try 0"),
-            ("patience", 1, "try 5, or None for no early stopping"),
+            ("patience", 1, "try 5"),
         ):
             value = getattr(self, name)
             if name == "patience" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SlicingError(f"{name} must be a whole number of at least {least}, got {value!r}; {remedy}")
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
+                raise SlicingError(
+                    f"{name} must be a whole number of at least {least} in 63 bits, got {value!r}; {remedy}"
+                )
         _check(self.learning_rate > 0, "learning_rate", "positive and finite", self.learning_rate, "try 0.1")
         _check(self.clip is None or self.clip > 0, "clip", "positive and finite", self.clip or 0.0, "try 0.25, or None")
         _check(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum, "try 0.9")

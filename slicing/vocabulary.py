@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slicing.errors import SlicingError
+from slicing.errors import RefusedValue, SlicingError
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Vocabulary:
         """Rows of the embedding table, the unknown one included."""
         return len(self.known) + 1
 
-    def __call__(self, ids: np.ndarray) -> Tensor:
-        """The row of each id: int64 (N,), 0 for an unknown one.
+    def __call__(self, ids: np.ndarray, column: str = "ids") -> Tensor:
+        """The row of each id: int64 (N,), 0 for an unknown one. column: their name, for messages.
 
         Raises:
-            SlicingError: for strings where the vocabulary holds numbers, or the other way round.
+            RefusedValue: for strings where the vocabulary holds numbers, or the other way round.
         """
         values, present = _as_ids(ids)
         if len(self.known) == 0 or not present.any():
@@ -54,7 +54,7 @@ class Vocabulary:
         if (values.dtype.kind == "i") != (self.known.dtype.kind == "i"):
             kinds = ("whole numbers", "strings")
             here, there = (kinds[array.dtype.kind != "i"] for array in (values, self.known))
-            raise SlicingError(f"the ids are {here}, but in training they were {there}; convert the column")
+            raise RefusedValue(column, f"holds {here}", f"in training it held {there}: convert the column")
         place = np.zeros(len(values), dtype=np.int64)
         place[present] = np.searchsorted(self.known, values[present])
         found = present & (place < len(self.known))

@@ -13,6 +13,10 @@ QUERY_LAYER = "dense_0_query"
 """The first dense layer's weights of what is constant within a query."""
 
 
+MOST_UNITS = 1 << 20
+"""Of a hidden layer or an embedding; beyond it a mistyped number is likelier than a machine that holds the weights."""
+
+
 def ranker_module(
     numeric: int | Sequence[int],
     vocabularies: Sequence[int] = (),
@@ -51,8 +55,9 @@ def ranker_module(
     sizes = {"embedding": embedding, **{f"hidden[{i}]": size for i, size in enumerate(hidden)}}
     sizes |= {f"vocabularies[{i}]": rows for i, rows in enumerate(vocabularies)}
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise SlicingError(f"{name} must be a whole number of at least 1, got {size!r}")
+        most = 2**31 if name.startswith("vocabularies") else MOST_UNITS
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
+            raise SlicingError(f"{name} must be a whole number from 1 to {most}, got {size!r}; 512 units are usual")
     if not groups and not vocabularies:
         raise SlicingError("a ranker needs features or ids to read, got numeric=0 and no vocabularies")
     if not hidden:

@@ -185,6 +185,17 @@ def test_the_full_set_of_cutoffs_holds_the_best_of_all(seed: int, kind: Kind, fi
     agree(worthy, [point for point in expected if point[0] > 0])
 
 
+@pytest.mark.parametrize("goal", [{"at_least": 0.0}, {"budget": 1e9}])
+@pytest.mark.parametrize("final_k", [2, None, 50])
+def test_of_one_stage_there_is_one_plan(goal: dict[str, float], final_k: int | None) -> None:
+    scored, costs = random_scored(3, 6, 9, 1), random_costs(3, 1)
+    (only,) = pareto_frontier(scored, costs, final_k=final_k)
+    found = plan(scored, costs, final_k=final_k, **goal)
+    assert (found.stages, found.rules) == (only.stages, only.rules) == ((0,), only.rules)
+    assert found.quality == pytest.approx(only.quality)
+    assert found.cost == pytest.approx(costs.scratch[0] * scored.sizes.mean())
+
+
 def test_last_any_also_ends_at_earlier_rates() -> None:
     scored, costs = random_scored(5, 5, 6, 3), random_costs(5, 3)
     options = [every_rule("top_k", scored, stage, 2) for stage in range(2)]

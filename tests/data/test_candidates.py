@@ -1,4 +1,6 @@
 import gc
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -123,9 +125,11 @@ def test_roles_and_types(tmp_path):
 
 def test_ids_as_another_table_has_them(tmp_path):
     frame = pl.DataFrame({"qid": 1, "docid": range(4), "user": ["7", "007", "a", None], "shop": [1, 2, None, 3]})
+    frame.write_csv(tmp_path / "a.csv")
     frame.write_parquet(tmp_path / "a.parquet")
-    table = scan_candidates(tmp_path / "a.parquet", categorical=["user", "shop"])
+    table, typed = (scan_candidates(tmp_path / name, categorical=["user", "shop"]) for name in ("a.csv", "a.parquet"))
     other = table.with_ids({"user": pl.Int64(), "shop": pl.String()})
+    assert typed.with_ids({"user": pl.Int64(), "shop": pl.String()}).read().equals(typed.read())
     assert other.read()["user"].to_list() == [7, None, None, None]
     assert next(other.batches())["shop"].to_list() == ["1", "2", None, "3"]
     assert dict(other.read().schema) == other.schema.dtypes
@@ -339,3 +343,58 @@ def test_writing_is_whole_or_not_at_all(tmp_path, rng):
         write_candidates(frame.drop("docid"), path)
     with pytest.raises(DataError, match="docid must have no white space"):
         write_candidates(frame.with_columns(docid=pl.lit("a b")), tmp_path / "a.svm")
+
+
+def test_labels_may_be_whole_partial_or_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    frame = pl.DataFrame({"qid": [1, 1, 2], "docid": [1, 2, 1], "a": [0.5, 1.0, 2.0]})
+    frame.with_columns(label=pl.Series([1, None, 0])).write_parquet(path)
+    with pytest.raises(DataError, match="got null for query 1, candidate 2"):
+        scan_candidates(path).read()
+    assert scan_candidates(path, labels="partial").read()["label"].to_list() == [1.0, None, 0.0]
+    for labels in ([1, None, 0], ["good", "bad", None], [float("nan"), -1.0, float("inf")]):
+        frame.with_columns(label=pl.Series(labels)).write_parquet(path)
+        table = scan_candidates(path, labels="ignored")
+        assert not table.schema.has_label
+        assert set(table.schema.ignored) == {"label"}
+        assert table.read().columns == ["qid", "docid", "a"]
+    with pytest.raises(DataError, match="labels must be finite numbers of at least 0, got nan"):
+        scan_candidates(path, labels="partial").read()
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt64, pl.Float32, pl.Float64, pl.Decimal(10, 2)])
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_counts_are_whole_numbers_of_any_type_whatever_else_they_are(tmp_path: Path, dtype: Any, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    frame = pl.DataFrame({"qid": [1, 1, 2], "docid": [1, 2, 1], "a": [0.5, 1.0, 2.0], "n": [3, 3, None]})
+    write_candidates(frame.cast({"n": dtype}), path)
+    alone = scan_candidates(path, features=["a"], counts=["n", "n"]).read()
+    both = scan_candidates(path, counts=["n"])
+    assert both.schema.numeric == ("a", "n")
+    for found in (alone, both.read()):
+        assert found.schema["n"] == pl.Int64
+        assert found["n"].to_list() == [3, 3, None]
+    if not dtype.is_float() and not dtype.is_decimal() and suffix == "parquet":
+        assert scan_candidates(path, categorical=["n"], counts=["n"]).read()["n"].to_list() == [3, 3, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([3.0, 2.5], "'n' must hold whole numbers of at most 63 bits, or nothing, got 2.5 for query 1, candidate 2"),
+        ([3.0, float("inf")], "got inf for query 1, candidate 2"),
+        ([1e19, 1.0], "got 1e[+]?19 for query 1, candidate 1"),
+        (pl.Series([2**63, 1], dtype=pl.UInt64), "got 9223372036854775808 for query 1, candidate 1"),
+        (["3", "4"], "column 'n' must hold whole numbers, got String"),
+    ],
+)
+def test_counts_that_are_none_are_refused_with_column_and_value(tmp_path: Path, values: Any, text: str) -> None:
+    path = tmp_path / "t.parquet"
+    frame = pl.DataFrame({"qid": [1, 1], "docid": [1, 2], "a": [0.5, 1.0]}).with_columns(n=pl.Series(values))
+    frame.write_parquet(path)
+    with pytest.raises(DataError, match=text):
+        scan_candidates(path, features=["a"], counts=["n"]).read()
+    with pytest.raises(DataError, match="Did you mean 'n'"):
+        scan_candidates(path, features=["a"], counts=["nn"])
+    with pytest.raises(DataError, match="'label' is a key"):
+        scan_candidates(path, counts=["label"])

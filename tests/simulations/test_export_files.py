@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 import cli
+from cascade import StageConfig, TopK, read_config
 from data import synthetic, write_candidates
 from slicing import FeatureTransform, Ranker, SlicedNetwork, Vocabulary, convert, load, save
 from slicing.models import small_cnn
@@ -78,6 +79,22 @@ def test_an_exported_ranker_runs_like_any_other(tmp_path: Path, model: Path, lab
     columns = {name: labelled[name].to_numpy() for name in whole.columns}
     assert np.allclose(half.scores(columns)[0], whole.scores(columns)[1], atol=1e-6)
     assert half.flops() == 6 * 16 + 16 * 16 + 16  # plain layers of half the units
+
+
+@pytest.mark.parametrize("kinds", ["top-k", "share", "score"])
+@pytest.mark.parametrize(
+    "goal", ["--recall 0.2", "--cost 100%", "--recall 0.1 --confidence 0.8", "--cost 1e9 --unit ms"]
+)
+def test_an_exported_ranker_is_planned_like_any_other(
+    tmp_path: Path, model: Path, table: Path, goal: str, kinds: str
+) -> None:
+    export(model, "--rate", 0.5, "--out", tmp_path / "half")
+    out = tmp_path / "c.toml"
+    words = ["plan", tmp_path / "half", table, *goal.split(), "--kinds", kinds, "--final-k", 5, "--out", out, "--quiet"]
+    result = CliRunner().invoke(cli.main, list(map(str, words)))
+    assert result.exit_code == 0, result.output
+    assert read_config(out).stages == (StageConfig(1.0, TopK(5)),)  # one rate leaves nothing to choose
+    assert len(pl.read_csv(tmp_path / "c.frontier.csv")) == 1
 
 
 def test_an_exported_network_of_images_scores_like_the_rate(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner, Result
 
+import cli
 from cascade import CascadeError, StageCosts, evaluate, read_config
 from cascade.promise import PromiseError
-from data import DataError, write_candidates
+from data import DataError, split_by_query, synthetic, write_candidates
 from simulations.ranker_costs import flop_costs, measured_costs
 from simulations.ranker_planning import PlanRequest, cost_of, plan_cascade
 from simulations.ranker_run import RunRequest, run_cascade
@@ -45,6 +47,26 @@ def test_a_run_over_the_planning_table_does_what_was_predicted(
     assert (planned.recall, planned.cost, planned.unit) == (report.cascade.recall, report.cascade.cost, "FLOPs")
 
 
+def test_an_unjudged_candidate_is_not_relevant_to_the_plan_as_to_the_measures(
+    tmp_path: Path, model: Path, labelled: pl.DataFrame
+) -> None:
+    rng = np.random.default_rng(0)
+    hidden = pl.Series(rng.random(len(labelled)) < 0.3) | (labelled["qid"] == 4)
+    some = labelled.with_columns(label=pl.when(hidden).then(None).otherwise("label"))
+    none = some.with_columns(pl.col("label").fill_null(0.0))
+    reports = []
+    for name, frame in (("some", some), ("none", none)):
+        write_candidates(frame, tmp_path / f"{name}.parquet")
+        request = PlanRequest(model, tmp_path / f"{name}.parquet", tmp_path / f"{name}.toml", cost="70%", final_k=5)
+        reports.append(plan_cascade(request))
+    assert reports[0].plan == reports[1].plan
+    run_cascade(RunRequest(tmp_path / "some.toml", tmp_path / "some.parquet", tmp_path / "out.parquet"))
+    kept = pl.read_parquet(tmp_path / "out.parquet").filter("kept")
+    found = evaluate(kept, some, ["R@5", "nDCG@5"], without_relevant="skip").means
+    assert found["R@5"] == pytest.approx(reports[0].cascade.recall)
+    assert found["nDCG@5"] == pytest.approx(reports[0].cascade.ndcg)
+
+
 def test_the_full_network_on_everything_is_its_own_ranking(
     tmp_path: Path, model: Path, table: Path, labelled: pl.DataFrame
 ) -> None:
@@ -60,7 +82,7 @@ def test_the_full_network_on_everything_is_its_own_ranking(
 
 def test_the_frontier_lies_beside_the_plan(tmp_path: Path, model: Path, table: Path) -> None:
     report = plan_cascade(PlanRequest(model, table, tmp_path / "c.toml", recall=0.4))
-    with (tmp_path / "c.csv").open() as file:
+    with (tmp_path / "c.frontier.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(report.frontier) > 1
     assert all(float(a["cost"]) < float(b["cost"]) for a, b in pairwise(rows))
@@ -68,7 +90,7 @@ def test_the_frontier_lies_beside_the_plan(tmp_path: Path, model: Path, table: P
     cheapest = min(float(row["cost"]) for row in rows if float(row["recall"]) >= 0.4)
     assert report.plan.cost <= cheapest + 1e-9
     assert {rate for row in rows for rate in row["rates"].split()} <= {"0.25", "0.5", "1"}
-    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "c.frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_promise_is_written_down(tmp_path: Path, model: Path, table: Path) -> None:
@@ -145,7 +167,7 @@ def test_a_cost_is_a_number_or_a_share() -> None:
     [
         ({}, "either a recall or a cost"),
         ({"recall": 0.5, "cost": "5"}, "either a recall or a cost"),
-        ({"cost": "50%", "confidence": 0.9}, "a confidence goes with a recall"),
+        ({"cost": "50%", "confidence": 0.9}, "--confidence goes with a recall"),
         ({"recall": 0.5, "metric": "ndcg"}, "best for a cost"),
         ({"recall": 0.5, "confidence": 0.9, "last": "any"}, "end with the full network"),
     ],
@@ -160,8 +182,8 @@ def test_what_can_not_be_planned_leaves_no_file(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    write_candidates(labelled.drop("label"), tmp_path / "bare.parquet")
-    with pytest.raises(DataError, match="planning needs labels"):
+    write_candidates(labelled.rename({"label": "lable"}), tmp_path / "bare.parquet")
+    with pytest.raises(DataError, match=r"unable to find column 'label'; valid columns: .* Did you mean 'lable'"):
         plan_cascade(PlanRequest(model, tmp_path / "bare.parquet", out / "c.toml", recall=0.5))
     with pytest.raises(CascadeError, match="no cascade costs as little"):
         plan_cascade(PlanRequest(model, table, out / "c.toml", cost="1"))
@@ -171,3 +193,47 @@ def test_what_can_not_be_planned_leaves_no_file(
     with pytest.raises(DataError, match="unable to find column 'f6'"):
         plan_cascade(PlanRequest(model, tmp_path / "short.parquet", out / "c.toml", recall=0.5))
     assert not list(out.iterdir())
+
+
+TIERS = '[[tier]]\nrate = 1.0\ncost = 3\nfeatures = ["f4"]\n'
+
+
+@pytest.mark.parametrize("tiers", [False, True])
+def test_a_plan_knows_the_queries_that_its_model_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiers: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiers.toml").write_text(TIERS)
+    # the same ids and labels over and over: only the features tell the data sets apart
+    for name, first in (("train", 0), ("fresh", 40)):
+        frame = synthetic(40, 10, 4, first_query=first).with_columns(pl.col("qid") - first, label=pl.col("docid") % 2)
+        write_candidates(frame, f"{name}.parquet")
+        frame.sample(fraction=1.0, shuffle=True, seed=1).write_csv(f"{name}.csv")
+    words = ["--tiers", "tiers.toml"] if tiers else []
+    train = ["train", "train.parquet", "--rates", "0.5,1.0", "--hidden", "8,8", "--epochs", "1", "--quiet", *words]
+    assert CliRunner().invoke(cli.main, [*train, "--out", "model"]).exit_code == 0
+    _, held = split_by_query(pl.read_parquet("train.parquet"), (0.8, 0.2), 0)
+    write_candidates(held, "held.parquet")
+    exported = ["export", "model", "--rate", "0.5", "--out", "half"]
+    assert CliRunner().invoke(cli.main, exported).exit_code == 0
+
+    def planned(model: str, table: str, *more: str) -> Result:
+        words = ["plan", model, table, "--recall", "0.1", "--quiet", "--out", "c.toml", *more]
+        return CliRunner().invoke(cli.main, words)
+
+    for model in ("model", "half", "model/model.safetensors"):
+        for table in ("train.parquet", "train.csv"):
+            told = planned(model, table)
+            assert told.exit_code == 0
+            assert (
+                f"warning: 32 of 40 queries compared in {table} are ones that the model was trained on" in told.stderr
+            )
+            Path("c.toml").unlink()
+            refused = planned(model, table, "--confidence", "0.5")
+            assert refused.exit_code == 2
+            assert f"not trained on, 32 of 40 queries compared in {table}" in refused.stderr.splitlines()[-1]
+            assert not Path("c.toml").exists()
+        for more in ((), ("--confidence", "0.5")):
+            fresh, chosen = planned(model, "fresh.parquet", *more), planned(model, "held.parquet", *more)
+            assert (fresh.exit_code, fresh.stderr, chosen.exit_code) == (0, "", 0)
+            assert ("8 of 8 queries compared in held.parquet" in chosen.stderr) == bool(more)

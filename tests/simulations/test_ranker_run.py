@@ -139,6 +139,30 @@ def test_a_budget_column_bounds_what_each_query_costs(
     assert not list(tmp_path.glob("*x.parquet*"))
 
 
+@pytest.mark.parametrize("dtype", [pl.Int32, pl.UInt64, pl.Float64])
+def test_a_cutoff_may_be_a_feature_of_the_model_too(
+    tmp_path: Path, cascade: Path, model: Path, labelled: pl.DataFrame, dtype: pl.DataType
+) -> None:
+    wanted = {qid: 2 + qid % 7 for qid in range(30)}
+    own = labelled.with_columns(f3=pl.col("qid").replace_strict(wanted, return_dtype=dtype))
+    write_candidates(own, tmp_path / "own.parquet")
+    request = RunRequest(cascade, tmp_path / "own.parquet", tmp_path / "out.parquet", {0.5: "f3"}, rows=100)
+    assert_frame_equal(ran(request), by_hand(own, model, wanted), check_dtypes=False, abs_tol=1e-5)
+    whole = own.with_columns(f3=pl.lit(10**12))
+    write_candidates(whole, tmp_path / "own.parquet")
+    budget = RunRequest(cascade, tmp_path / "own.parquet", tmp_path / "out.parquet", budget="f3")
+    assert all(stage.candidates_out == 600 for stage in run_cascade(budget).stages[:2])
+
+
+def test_whatever_the_labels_are_they_are_not_looked_at(
+    tmp_path: Path, cascade: Path, table: Path, labelled: pl.DataFrame
+) -> None:
+    expected = ran(RunRequest(cascade, table, tmp_path / "out.parquet"))
+    for number, label in enumerate((pl.lit(None), pl.lit("good"), pl.lit(-1.0), pl.lit(float("nan")))):
+        write_candidates(labelled.with_columns(label=label), tmp_path / f"{number}.parquet")
+        assert ran(RunRequest(cascade, tmp_path / f"{number}.parquet", tmp_path / "out.parquet")).equals(expected)
+
+
 class Interrupted:
     """Cascade.run, that raises KeyboardInterrupt at one call and counts them."""
 
@@ -205,7 +229,8 @@ def test_bad_input_late_in_the_table_leaves_the_old_file_and_nothing_else(
     out.write_bytes(b"old")
     late = pl.when(pl.col("qid") == 25).then(float("nan")).otherwise("f2").alias("f2")
     write_candidates(labelled.with_columns(late), tmp_path / "bad.parquet")
-    with pytest.raises(ValueError, match="'f2' is missing"):
+    place = r"bad\.parquet: 'f2' is missing in query 25, candidate 0; it never was in training"
+    with pytest.raises(ValueError, match=place):
         run_cascade(RunRequest(cascade, tmp_path / "bad.parquet", out, rows=100))
     assert out.read_bytes() == b"old"
     assert not list(tmp_path.glob(".*"))

@@ -8,12 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from click.testing import CliRunner
 from rich.console import Console
 
+import cli
 from cascade import evaluate
 from data import DataError, split_by_query, split_table, write_candidates
 from data.prepared import Roles, write_prepared
 from simulations.ranker_files import Columns, open_for
+from simulations.ranker_planning import PlanRequest, plan_cascade
 from simulations.ranker_terminal import show_trained
 from simulations.ranker_training import Trained, TrainRequest, train_ranker
 from slicing import Ranker, RankerSettings, SlicingError
@@ -75,13 +78,13 @@ def test_bad_requests_are_refused_before_anything_is_written(
     tmp_path: Path, table: Path, labelled: pl.DataFrame
 ) -> None:
     out = tmp_path / "m"
-    write_candidates(labelled.drop("label"), tmp_path / "bare.parquet")
+    write_candidates(labelled.rename({"label": "lable"}), tmp_path / "bare.parquet")
     for request, error, said in (
         (TrainRequest(table, out, share=1.0), SlicingError, "in \\(0, 1\\)"),
         (TrainRequest(table, out, settings=replace(SETTINGS, seed=-1)), SlicingError, "seed"),
         (TrainRequest(table, out, settings=replace(SETTINGS, keep=(3.0, 2.0))), SlicingError, "survival"),
         (TrainRequest(table, out, columns=Columns(("f9",))), DataError, "'f9'"),
-        (TrainRequest(tmp_path / "bare.parquet", out), DataError, "'label'"),
+        (TrainRequest(tmp_path / "bare.parquet", out), DataError, "column 'label'.* Did you mean 'lable'"),
     ):
         with pytest.raises(error, match=said):
             train_ranker(request, "")
@@ -99,10 +102,10 @@ def test_ids_of_csv_are_the_same_ones_in_every_table(tmp_path: Path, labelled: p
     )
     ranker = train_ranker(request, "").ranker  # numbers there, words here
     assert list(ranker.vocabularies["user"].known) == ["0", "1", "2", "3", "4"]
-    assert open_for(ranker, tmp_path / "a.csv").read()["user"].to_list() == first["user"].to_list()
+    assert open_for(ranker, tmp_path / "a.csv", labels="ignored").read()["user"].to_list() == first["user"].to_list()
     alone = train_ranker(replace(request, validation=None), "").ranker
     assert list(alone.vocabularies["user"].known) == [0, 1, 2, 3, 4]
-    read = open_for(alone, tmp_path / "b.csv").read()["user"]
+    read = open_for(alone, tmp_path / "b.csv", labels="ignored").read()["user"]
     assert read.to_list() == [None if user == "d7" else int(user) for user in later["user"]]
 
 
@@ -180,3 +183,81 @@ def test_labels_that_a_loss_can_not_learn_from_are_refused(tmp_path: Path, label
         request = TrainRequest(tmp_path / "t.parquet", tmp_path / "m", settings=replace(SETTINGS, **change))
         with pytest.raises(SlicingError, match=said):
             train_ranker(request, "")
+
+
+def test_validation_by_training_queries_is_refused_or_told(tmp_path: Path, table: Path, labelled: pl.DataFrame) -> None:
+    write_candidates(labelled.filter(pl.col("qid") < 10), tmp_path / "some.parquet")
+    other = labelled.filter(pl.col("qid") > 19).with_columns(pl.col("qid") + 100)
+    write_candidates(pl.concat([labelled.filter(pl.col("qid") < 3), other]), tmp_path / "mixed.parquet")
+    write_candidates(other, tmp_path / "other.parquet")
+    for name in ("table", "some"):
+        with pytest.raises(SlicingError, match="validation queries are training queries too, and say nothing"):
+            train_ranker(TrainRequest(table, tmp_path / "m", tmp_path / f"{name}.parquet", settings=SETTINGS), "")
+    assert not (tmp_path / "m").exists()
+    (told,) = train_ranker(
+        TrainRequest(table, tmp_path / "m", tmp_path / "mixed.parquet", settings=SETTINGS), ""
+    ).warnings
+    assert "3 of 13 validation queries are training queries too" in told
+    trained = train_ranker(TrainRequest(table, tmp_path / "m", tmp_path / "other.parquet", settings=SETTINGS), "")
+    assert trained.warnings == ()
+    seen = Ranker.load(trained.file).seen
+    assert seen is not None
+    assert (len(seen.training), len(seen.validation)) == trained.queries == (30, 10)
+
+
+def test_what_a_ranker_refuses_is_named_by_table_query_candidate_and_column(
+    tmp_path: Path, table: Path, labelled: pl.DataFrame
+) -> None:
+    frame = labelled.with_columns(user=pl.col("qid") % 5)
+    fresh = frame.with_columns(pl.col("qid") + 100)
+    missing = pl.when((pl.col("qid") == 103) & (pl.col("docid") == 7)).then(None).otherwise("f2").alias("f2")
+    write_candidates(frame, tmp_path / "train.parquet")
+    write_candidates(fresh, tmp_path / "fresh.parquet")
+    write_candidates(fresh.with_columns(missing), tmp_path / "missing.parquet")
+    write_candidates(fresh.with_columns(pl.col("user").cast(pl.String)), tmp_path / "text.parquet")
+    columns, settings = Columns(("f1", "f2"), ("user",)), replace(SETTINGS, epochs=1)
+    said = {
+        "missing": r"missing\.parquet: 'f2' is missing in query 103, candidate 7; it never was in training",
+        "text": r"text\.parquet: 'user' holds strings; in training it held whole numbers: convert the column",
+    }
+
+    def request(name: str) -> TrainRequest:
+        return TrainRequest(
+            tmp_path / "train.parquet", tmp_path / "m", tmp_path / f"{name}.parquet", columns, settings=settings
+        )
+
+    train_ranker(request("fresh"), "")
+    for name, text in said.items():
+        with pytest.raises(SlicingError, match=text):
+            plan_cascade(PlanRequest(tmp_path / "m", tmp_path / f"{name}.parquet", tmp_path / "c.toml", recall=0.1))
+        with pytest.raises(SlicingError, match=text):
+            train_ranker(request(name), "")
+
+
+def test_text_with_its_queries_elsewhere_is_pointed_to_the_command_that_reads_it(tmp_path: Path) -> None:
+    command = "slicerank data letor --train ... --validation ... --test ...` --groups"
+    for lines in ("1 1:0.5 2:1\n0 1:2\n", "# made by hand\n\n1 1:0.5 # docid = 3\n"):
+        (tmp_path / "rank.txt").write_text(lines)
+        with pytest.raises(
+            DataError, match=rf"rank\.txt has no 'qid:': add it, or, .* in rank\.txt\.query, .*{command}"
+        ):
+            train_ranker(TrainRequest(tmp_path / "rank.txt", tmp_path / "m", settings=SETTINGS), "")
+    for lines, said in (("1 qid:1 1:0.5\n0 1:2\n", "line 2"), ("what\n", "line 1"), ("", "empty")):
+        (tmp_path / "rank.txt").write_text(lines)
+        with pytest.raises(DataError, match=said):
+            train_ranker(TrainRequest(tmp_path / "rank.txt", tmp_path / "m", settings=SETTINGS), "")
+
+
+def test_the_k_of_validation_is_the_one_asked_for(tmp_path: Path, table: Path, labelled: pl.DataFrame) -> None:
+    words = ["train", str(table), "--rates", "0.5,1.0", "--hidden", "8", "--epochs", "1", "--k", "3", "--quiet"]
+    result = CliRunner().invoke(cli.main, [*words, "--loss", "lambda", "--out", str(tmp_path / "m")])
+    assert result.exit_code == 0, result.output
+    assert "nDCG(dcg='exp-log2')@3" in result.output
+    record = json.loads((tmp_path / "m" / "train.json").read_text())
+    assert record["settings"]["k"] == 3
+    _, held = split_by_query(labelled, (0.8, 0.2), 0)
+    ranker = Ranker.load(tmp_path / "m" / "model.safetensors")
+    scores = ranker.scores({name: held[name].to_numpy() for name in ranker.columns})[-1]
+    run = held.select("qid", "docid").with_columns(score=pl.Series(scores))
+    means = evaluate(run, held, ["nDCG(dcg='exp-log2')@3"], without_relevant="skip").means
+    assert means["nDCG(dcg='exp-log2')@3"] == pytest.approx(record["history"][0]["validation"][-1], abs=1e-5)

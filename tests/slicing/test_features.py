@@ -87,7 +87,7 @@ class TestEveryKind:
     def test_a_feature_first_missing_later_is_refused(self, kind: TransformKind) -> None:
         fresh = FRESH.copy()
         fresh[3, 2] = np.nan
-        with pytest.raises(SlicingError, match="'c' is missing in a row, but never was in training"):
+        with pytest.raises(SlicingError, match="'c' is missing in row 3; it never was in training"):
             FeatureTransform.fit(TABLE, kind, names="abcde")(fresh)
 
     def test_infinite_values_are_refused_with_their_place(self, kind: TransformKind) -> None:

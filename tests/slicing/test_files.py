@@ -9,7 +9,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from slicing.errors import SlicingError
-from slicing.files import _digest, atomic_path, check_writable, load_tensors, save_tensors, stored_kind
+from slicing.files import (
+    _digest,
+    atomic_path,
+    check_writable,
+    load_tensors,
+    refuse_overwriting,
+    save_tensors,
+    stored_kind,
+)
 
 TENSORS = {
     "matrix": torch.arange(6, dtype=torch.float32).reshape(2, 3),
@@ -55,6 +63,26 @@ def test_a_file_written_this_way_has_the_usual_permissions(tmp_path: Path) -> No
     with atomic_path(tmp_path / "atomic") as temporary:
         temporary.write_text("")
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+@pytest.mark.parametrize("output", ["in.csv", "sub/../in.csv", "soft.csv", "hard.csv", "away/in.csv", ".", "away"])
+def test_an_input_is_an_input_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("mine")
+    Path("sub").mkdir()
+    Path("soft.csv").symlink_to("in.csv")
+    Path("hard.csv").hardlink_to("in.csv")
+    Path("away").symlink_to(tmp_path)
+    with pytest.raises(SlicingError, match=r"would overwrite in\.csv, which this command reads; name another"):
+        refuse_overwriting(["other.csv", output], ["gone.csv", "in.csv"])
+
+
+def test_files_apart_from_the_inputs_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    for name in ("in.csv", "old.csv", "sub/in.csv"):
+        Path(name).write_text("the same")
+    refuse_overwriting(["old.csv", "new.csv", "sub", "sub/in.csv"], ["in.csv", "gone.csv"])
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:

@@ -180,8 +180,8 @@ class TestFit:
         for change, message in (
             ({"loss": "rank"}, "loss must be one of"),
             ({"scheme": "some"}, "scheme must be one of"),
-            ({"scheme": "sampled", "distill": 0.5}, "distill is a setting of joint training, got distill=0.5 with"),
-            ({"scheme": "sandwich", "weights": (1, 1, 1)}, "leave it at None, or set scheme='joint'"),
+            ({"scheme": "sampled", "distill": 0.5}, "distill is a setting of joint training, got 0.5 with the scheme"),
+            ({"scheme": "sandwich", "weights": (1, 1, 1)}, "leave it out, or take the scheme 'joint'"),
             ({"connectivity": "dense", "own": 0.5}, "own=0.5 needs scores that are sums over blocks"),
             ({"survival": 1.0}, "needs keep"),
             ({"keep": (1, 1, 1)}, "has a meaning with survival above 0"),
@@ -221,7 +221,7 @@ class TestScores:
             ({"shop": good["shop"][:3]}, "same length"),
             ({"price": good["shop"]}, "'price' must hold numbers"),
             ({"price": np.full(120, np.inf)}, "'price' is inf in row 0"),
-            ({"vector": np.full((120, 2), np.nan)}, r"'vector\[0\]' is missing in a row, but never was"),
+            ({"vector": np.full((120, 2), np.nan)}, r"'vector\[0\]' is missing in row 0; it never was"),
         ):
             with pytest.raises(SlicingError, match=message):
                 fitted[0].scores({**good, **change})

@@ -95,6 +95,13 @@ def test_the_loss_is_added_to_the_joint_one_from_one_pass() -> None:
     assert table.runs == 2
 
 
+@pytest.mark.parametrize("keep", [(5, 10), (0.2, 0.4, 3), (0.5, 10, 0.25, 11), (10, 0.2, 0.3)])
+def test_budgets_that_grow_are_refused_as_a_cascades_cutoffs_are(keep: tuple[float, ...]) -> None:
+    with pytest.raises(SlicingError, match="keep must never grow from rate to rate"):
+        JointSurvival(keep)
+    JointSurvival(tuple(sorted(keep, reverse=True)))
+
+
 @pytest.mark.parametrize("keep", [(), (0,), (1.5,), (-1,), (True,), (math.nan,), ("3",)])
 def test_bad_budgets_are_refused(keep: Any) -> None:
     with pytest.raises(SlicingError, match="keep must give each rate"):

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicing import IncrementalScorer, Ranker, RankerSession, RankerSettings, SlicingError, Tier, fit_ranker
+from slicing import (
+    IncrementalScorer,
+    Ranker,
+    RankerSession,
+    RankerSettings,
+    RefusedValue,
+    SlicingError,
+    Tier,
+    fit_ranker,
+)
 from slicing.tiers import check_tiers, constant_within, feature_costs, query_columns
 
 RATES = (0.25, 0.5, 1.0)
@@ -98,8 +107,31 @@ def test_a_query_feature_that_varies_is_refused(ranker: Ranker) -> None:
         return {name: columns[name] for name in names}
 
     session = RankerSession(ranker, IncrementalScorer(ranker.network), read, len(qids), qids)
-    with pytest.raises(SlicingError, match="'user' was declared constant within a query, but row 2"):
+    with pytest.raises(SlicingError, match=r"'user' is [0-9]+ in row 2; it was declared constant within a query"):
         session.widen(0.25)
+
+
+@pytest.mark.parametrize("name", ["b", "vector", "user", "age"])
+def test_a_refused_value_is_named_by_its_place_among_all_candidates(ranker: Ranker, name: str) -> None:
+    columns, _, qids = table(3)
+    read_by = {"b": 0.5, "vector": 1.0, "user": 0.25, "age": 1.0}[name]
+    if name in QUERY:  # 13 is in query 2, whose first candidate that is left will be 12
+        columns[name][13] = 4 - columns[name][12] if name == "user" else 99.0
+    else:
+        columns[name][13] = np.inf
+
+    def read(names: Sequence[str], rows: np.ndarray | None) -> dict[str, np.ndarray]:
+        return {each: columns[each] if rows is None else columns[each][rows] for each in names}
+
+    session = RankerSession(ranker, IncrementalScorer(ranker.network), read, len(qids), qids)
+    for rate in RATES[: RATES.index(read_by)]:
+        session.widen(rate)
+        session.select(np.arange(2, 20) if rate == 0.25 else np.arange(1, 15))
+    with pytest.raises(RefusedValue) as refused:
+        session.widen(read_by)
+    assert refused.value.row == 13
+    assert refused.value.column.startswith(name)
+    assert "query 7" in str(refused.value.at("query 7"))
 
 
 def test_two_first_layers_start_as_one() -> None:
@@ -156,7 +188,8 @@ def test_query_features_are_found_or_checked() -> None:
         ([(0.5, ("a",)), (1.0, ("a",))], "'a' is in the tiers of rates 0.5 and 1.0"),
         ([(0.5, ("a", "a"))], "'a' is in the tiers"),
         ([(0.5, ())], "names no columns"),
-        ([(0.5, ("a",), -1.0)], "finite and at least 0, got -1.0"),
+        ([(0.5, ("a",), -1.0)], r"in \[0, 1e\+18\], got -1.0"),
+        ([(0.5, ("a",), 10**400)], r"in \[0, 1e\+18\]"),
         ([(0.5, ("a",), "dear")], "must be a number, got 'dear'"),
     ],
 )

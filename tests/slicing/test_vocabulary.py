@@ -51,9 +51,9 @@ def test_other_types_are_refused() -> None:
     for bad in (np.array([0.5]), np.array([True]), np.array([b"a"]), np.array([1, "a"], dtype=object)):
         with pytest.raises(SlicingError, match="whole numbers or strings"):
             Vocabulary.fit(bad)
-    with pytest.raises(SlicingError, match="ids are strings, but in training they were whole numbers"):
-        Vocabulary.fit(np.array([1]))(np.array(["1"]))
-    with pytest.raises(SlicingError, match="ids are whole numbers, but in training they were strings"):
+    with pytest.raises(SlicingError, match="'shop' holds strings; in training it held whole numbers"):
+        Vocabulary.fit(np.array([1]))(np.array(["1"]), "shop")
+    with pytest.raises(SlicingError, match="'ids' holds whole numbers; in training it held strings"):
         Vocabulary.fit(np.array(["1"]))(np.array([1]))
     with pytest.raises(SlicingError, match=r"shape \(N,\)"):
         Vocabulary.fit(np.zeros((2, 2), dtype=np.int64))
