@@ -50,7 +50,7 @@ def format_of(path: Path, given: str | None) -> str:
         return given
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise DataError(f"{path}: unknown suffix {suffix!r}; known: {', '.join(FORMATS)}: rename it or name its format")
+        raise DataError(f"{path}: unknown suffix {suffix!r}; known: {', '.join(FORMATS)}: rename it")
     return FORMATS[suffix]
 
 
@@ -102,7 +102,9 @@ def open_svmlight(
         file_parts = []
         for chunk in read_chunks(path):
             if chunk.qids is None and groups is None:
-                raise DataError(f"{path} has no 'qid:': add it, or name the group-size file (groups)")
+                raise DataError(
+                    f"{path} has no 'qid:': add it, or give the file of group sizes (`slicerank data letor --groups`)"
+                )
             if chunk.qids is not None and groups is not None:
                 raise DataError(f"{path} has 'qid:' already: leave the group-size file (groups) out")
             if named is not None and named != (chunk.docids is not None):

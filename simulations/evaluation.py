@@ -16,7 +16,7 @@ from data.columns import require
 from data.csv_tables import open_csv
 from data.files import existing_file, reading
 from data.sources import open_parquet
-from simulations.ranker_files import TREC_SUFFIXES
+from simulations.ranker_files import TREC_SUFFIXES, require_labels
 from simulations.run_cost import RunCost, read_cost
 from simulations.stage_evaluation import evaluate_stages
 from slicing.files import atomic_path, check_writable
@@ -154,8 +154,7 @@ def read_judgements(path: Path) -> pl.DataFrame:
     if path.suffix.lower() in (".parquet", ".csv"):
         return _columns(path, ("qid", "docid", "label"), ())
     table = scan_candidates(path)
-    if not table.schema.has_label:
-        raise DataError(f"{path}: judgements need labels, the table has none: add a column 'label'")
+    require_labels(table)
     return table.read().select("qid", "docid", "label")
 
 

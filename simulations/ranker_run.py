@@ -28,7 +28,7 @@ from cascade.pipeline import DEFAULT_BATCH
 from data import CandidateTable, DataError, write_run
 from data.candidates import BATCH_ROWS
 from simulations.ranker_costs import path_flops
-from simulations.ranker_files import TREC_SUFFIXES, load_ranker, open_for
+from simulations.ranker_files import TREC_SUFFIXES, load_ranker, model_file, open_for
 from simulations.run_cost import RunCost
 from simulations.run_parts import Parts, file_fingerprint, table_fingerprint
 from simulations.tables import RankerScorer
@@ -118,7 +118,7 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
     refuse_overwriting([request.out], (request.table, request.cascade))
     check_writable(request.out)
     config = read_config(request.cascade)
-    model = request.cascade.parent / config.model
+    model = model_file(request.cascade.parent / config.model)
     refuse_overwriting([request.out], [model])
     ranker = load_ranker(model)
     cascade = cascade_of(config, ranker, request.columns, request.budget, request.table)

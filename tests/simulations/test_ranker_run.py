@@ -69,6 +69,12 @@ def test_a_run_is_the_cascade_done_by_hand(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_cascade_may_name_its_models_folder(tmp_path: Path, cascade: Path, table: Path) -> None:
+    (tmp_path / "folder.toml").write_text(cascade.read_text().replace("model/model.safetensors", "model"))
+    expected = ran(RunRequest(cascade, table, tmp_path / "a.parquet"))
+    assert ran(RunRequest(tmp_path / "folder.toml", table, tmp_path / "b.parquet")).equals(expected)
+
+
 def test_the_order_of_the_rows_does_not_matter(
     tmp_path: Path, cascade: Path, table: Path, labelled: pl.DataFrame
 ) -> None:
