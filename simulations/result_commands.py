@@ -31,8 +31,8 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
     from slicing.files import atomic_path, refuse_overwriting
 
     if out is not None:
-        check_page(out)
         refuse_overwriting([out], [each for folder in folders for each in (folder, folder / FILE)])
+        check_page(out)
     console = output()
     reports = [(str(folder), read_report(folder)) for folder in folders]
     for name, each in reports:
