@@ -83,8 +83,7 @@ class LatencyTable:
         Raises:
             CascadeError: for a share out of range.
         """
-        if not (math.isfinite(share) and share >= 0):
-            raise CascadeError(f"headroom must be a share of at least 0, got {share}; try 0.25")
+        check_headroom(share)
         return LatencyTable(self.sizes, {step: list((1 + share) * times) for step, times in self._seconds.items()})
 
     def frame(self) -> pl.DataFrame:
@@ -107,6 +106,16 @@ class LatencyTable:
         for start, stage, _, time in ordered.select(COLUMNS).iter_rows():
             seconds.setdefault((start, stage), []).append(time)
         return cls(ordered["candidates"].unique().sort().to_list(), seconds)
+
+
+def check_headroom(share: float) -> None:
+    """Refuse a share that :meth:`LatencyTable.with_headroom` can't take.
+
+    Raises:
+        CascadeError: for one that is not a finite number of at least 0.
+    """
+    if not (math.isfinite(share) and share >= 0):
+        raise CascadeError(f"headroom must be a share of at least 0, got {share}; try 0.25")
 
 
 def steps(stages: int) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cascade import CascadeError, LatencyTable
+from cascade.latency import check_headroom
 from data import ImageData
 from simulations.cascade import load_data
 from simulations.degradation.arrivals import VOLATILE_DAY, Profile, poisson_arrivals, read_profile
@@ -74,8 +75,7 @@ def simulate_degradation(settings: DegradationSettings, command: str, progress: 
 def _check(settings: DegradationSettings) -> None:
     if not (math.isfinite(settings.limit) and settings.limit > 0):
         raise CascadeError(f"latency must be above 0 seconds, got {settings.limit}; try 0.5")
-    if not (math.isfinite(settings.headroom) and settings.headroom >= 0):
-        raise CascadeError(f"headroom must be a share of at least 0, got {settings.headroom}; try 0.25")
+    check_headroom(settings.headroom)
     if not 0 < settings.scaled_peak_load <= 1:
         raise CascadeError(
             f"peak load must lie in (0, 1], got {settings.peak_load}; {PEAK_LOAD:g} leaves the bursts some room"
