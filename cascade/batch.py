@@ -54,6 +54,11 @@ class Outcome:
     kept: NDArray[np.bool_]
     rank: NDArray[np.int32] | None
 
+    def of(self, positions: NDArray[np.int64]) -> Outcome:
+        """That of some of the candidates."""
+        rank = None if self.rank is None else self.rank[positions]
+        return Outcome(self.scores[:, positions], self.stage[positions], self.kept[positions], rank)
+
 
 def run_batch(
     scorer: Scorer,

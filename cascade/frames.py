@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
-from cascade.order import starts_of
+from cascade.order import order_by, starts_of
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "qid": ("query_id", "q_id", "request_id"),
@@ -21,8 +20,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "target": (),
 }
 """Canonical column names and the names accepted for them."""
-
-_WIDEST_KEY = 2**62
 
 
 @dataclass(frozen=True)
@@ -147,43 +144,42 @@ def _in_order(frame: pl.DataFrame) -> bool:
 
 
 def _canonical_order(frame: pl.DataFrame) -> NDArray[np.int64]:
-    """Rows sorted by (qid, docid); numbers and short strings are sorted as one number each, which is faster."""
-    qid, docid = frame["qid"], frame["docid"]
-    if qid.dtype.is_integer() and docid.dtype.is_integer():
-        (q0, q1), (d0, d1) = _span(qid), _span(docid)
-        width = d1 - d0 + 1
-        if (q1 - q0 + 1) * width < _WIDEST_KEY and max(map(abs, (q0, q1, d0, d1))) < _WIDEST_KEY:
-            key = (qid.cast(pl.Int64).to_numpy() - q0) * width + (docid.cast(pl.Int64).to_numpy() - d0)
-            return np.argsort(key)
-    number = _as_number(docid) if len(frame) else None
-    if qid.dtype == pl.String and number is not None:
-        order = np.argsort(number)
-        # Of few different values, as numbers of 16 bits where they suffice: those numpy sorts in linear time.
-        code = qid.cast(pl.Enum(qid.unique().sort())).to_physical().to_numpy()
-        few = np.uint16 if code.max() < 1 << 16 else np.uint32
-        return order[np.argsort(code.astype(few)[order], kind="stable")]
-    return frame.select(pl.arg_sort_by("qid", "docid")).to_series().cast(pl.Int64).to_numpy()
+    """Rows sorted by (qid, docid); docids that fit a number of 64 bits are sorted as numbers, which is faster."""
+    number = _as_number(frame["docid"]) if len(frame) else None
+    if number is None or _wide(frame.schema["qid"]):
+        return frame.select(pl.arg_sort_by("qid", "docid")).to_series().cast(pl.Int64).to_numpy()
+    return order_by(_index(frame["qid"]), number)
 
 
-def _as_number(column: pl.Series) -> NDArray[Any] | None:
+def _index(column: pl.Series) -> NDArray[np.int64]:
+    """Each value's place among the different values, ascending, from 0."""
+    runs = column.rle().struct  # where rows of a query stand together, few
+    heads, lengths = runs.field("value"), runs.field("len")
+    values = heads.unique().sort()
+    index = heads.cast(pl.Enum(values)).to_physical() if column.dtype == pl.String else values.search_sorted(heads)
+    return np.repeat(index.cast(pl.Int64).to_numpy(), lengths.to_numpy())
+
+
+def _as_number(column: pl.Series) -> NDArray[np.uint64] | None:
     """A number for each id, in the ids' order: itself, or its bytes where these are at most eight; else None."""
     if column.dtype.is_integer():
-        return column.to_numpy()
+        if _wide(column.dtype):
+            return None
+        if column.dtype == pl.UInt64:
+            return column.to_numpy()
+        return column.cast(pl.Int64).to_numpy().view(np.uint64) ^ np.uint64(1 << 63)
     lengths = column.str.len_bytes()
     longest = lengths.max()
     assert isinstance(longest, int)
-    # Padding counts characters, so each must be a byte; and one that is the padding would hide.
-    if longest > 8 or (lengths != column.str.len_chars()).any() or column.str.contains("\0", literal=True).any():
+    # Padding counts characters, so each must be a byte; and at the end of an id it would be lost among its like.
+    if longest > 8 or (lengths != column.str.len_chars()).any() or column.str.ends_with("\0").any():
         return None
     padded = column.str.pad_end(8, "\0").cast(pl.Binary)
     return padded.bin.reinterpret(dtype=pl.UInt64, endianness="big").to_numpy()
 
 
-def _span(column: pl.Series) -> tuple[int, int]:
-    lowest, highest = column.min(), column.max()
-    assert isinstance(lowest, int)
-    assert isinstance(highest, int)
-    return lowest, highest
+def _wide(dtype: pl.DataType) -> bool:
+    return dtype in (pl.Int128, pl.UInt128)
 
 
 def _refuse_duplicates(keys: pl.DataFrame) -> None:

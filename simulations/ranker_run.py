@@ -51,6 +51,7 @@ class RunRequest:
             query is charged once.
         resume: go on from the parts that an interrupted run left beside `out`.
         rows: of the table held at a time (whole queries), at least 1; a part of the output each.
+        only_kept: write what the last stage keeps alone.
     """
 
     cascade: Path
@@ -60,6 +61,7 @@ class RunRequest:
     budget: str | None = None
     resume: bool = False
     rows: int = BATCH_ROWS
+    only_kept: bool = False
 
 
 @dataclass
@@ -99,7 +101,8 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
 
     Parquet columns: qid, docid, rank (1-based in the query), score (of the last stage that scored it), stage (that
     stage, from 0), score_RATE for each stage (null where not reached), kept (in the final cut); by qid, then rank.
-    A TREC run holds every candidate, with scores that fall with the rank.
+    A TREC run holds every candidate, with scores that fall with the rank. With `only_kept` either holds the final cut,
+    and the Parquet file neither stage nor kept, which say nothing then.
 
     The same input gives the same file, whatever the order of the table's rows.
 
@@ -128,6 +131,7 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
         "model": file_fingerprint(model),
         "cascade": f"{file_fingerprint(request.cascade)} {sorted(request.columns.items())} {request.budget!r}",
         "rows at a time": str(request.rows),
+        "candidates written": "kept" if request.only_kept else "all",
     }
     parts = Parts(request.out, identity, request.out.suffix.lower() if trec else ".arrow")
     parts.begin(request.resume)
@@ -212,8 +216,8 @@ def _run_parts(
             account = None if fresh else parts.account(number)
             if account is None:
                 fresh = True
-                result = cascade.run(frame, batch=DEFAULT_BATCH)
-                ranked = _ranked(result, stages)
+                result = cascade.run(frame, batch=DEFAULT_BATCH, only_kept=request.only_kept)
+                ranked = _ranked(result, stages, request.only_kept)
                 with atomic_path(parts.path(number)) as temporary:
                     if trec:
                         write_run(ranked, temporary, by_rank=True)
@@ -232,10 +236,11 @@ def _run_parts(
     return number, resumed
 
 
-def _ranked(result: CascadeResult, stages: tuple[StageTotal, ...]) -> pl.DataFrame:
+def _ranked(result: CascadeResult, stages: tuple[StageTotal, ...], only_kept: bool) -> pl.DataFrame:
     """The result with the scores under their rates' names, in the 32 bits that the network gave them in."""
     scores = [pl.col(f"score_{i}").cast(pl.Float32).alias(score_column(each.rate)) for i, each in enumerate(stages)]
-    return result.frame.select("qid", "docid", "rank", pl.col("score").cast(pl.Float32), "stage", *scores, "kept")
+    stage, kept = ([], []) if only_kept else (["stage"], ["kept"])
+    return result.frame.select("qid", "docid", "rank", pl.col("score").cast(pl.Float32), *stage, *scores, *kept)
 
 
 def _account(result: CascadeResult) -> list[list[Any]]:

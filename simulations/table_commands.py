@@ -203,6 +203,7 @@ def plan(model: Path, table: Path, out: Path, kinds: str, quiet: bool, **options
     metavar="COLUMN",
     help="Scale the cutoffs to the query's COLUMN, in multiply-adds; null keeps to the file.",
 )
+@click.option("--only-kept", is_flag=True, help="Write the final cut alone, not what the stages dropped.")
 @click.option("--rows", type=COUNT, default=200_000, show_default=True, help="Held at a time.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same input stopped.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -213,6 +214,7 @@ def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any)
     \b
     Examples:
       slicerank run cascade.toml candidates.parquet --out ranking.parquet
+      slicerank run cascade.toml candidates.parquet --only-kept --out top.parquet
       slicerank run cascade.toml candidates.parquet --cutoff 0.5=wanted --out ranking.run
       slicerank run cascade.toml candidates.parquet --budget multiply_adds --out ranking.parquet
     """

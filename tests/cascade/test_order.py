@@ -34,6 +34,25 @@ def test_near_ties_among_many_groups_are_settled_exactly() -> None:
     assert np.array_equal(order_within(groups, scores), expected)
 
 
+@pytest.mark.parametrize("groups", [1, 40, 70_000, 2**40])
+@pytest.mark.parametrize("rising", [True, False])
+@pytest.mark.parametrize("values", ["all different", "ties", "neighbours", "of both signs"])
+def test_many_pieces_and_groups_are_in_the_order_of_a_stable_sort(groups: int, rising: bool, values: str) -> None:
+    # 20,000 candidates make several pieces; ids beyond 16 bits take another way to bring groups together
+    rng = np.random.default_rng(0)
+    n = 20_000
+    group = rng.integers(0, groups, n)
+    if rising:
+        group.sort()
+    scores = {
+        "all different": rng.standard_normal(n),
+        "ties": rng.integers(0, 3, n).astype(float),
+        "neighbours": 1 + rng.integers(0, 4, n) * np.finfo(float).eps,
+        "of both signs": rng.choice([-1, 1], n) * 10.0 ** rng.integers(-300, 300, n),
+    }[values]
+    assert np.array_equal(order_within(group, scores), np.lexsort((-scores, group)))
+
+
 @pytest.mark.parametrize("n", [1, 2, 1000])
 def test_all_equal_scores_keep_position_order(n: int) -> None:
     assert order_within(np.zeros(n, dtype=np.int64), np.full(n, 0.1)).tolist() == list(range(n))

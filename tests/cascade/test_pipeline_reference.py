@@ -113,6 +113,10 @@ def test_equals_the_plain_reading_in_any_row_order_and_batch_size(
     result = cascade.run(as_frame(rows), batch=batch)
     assert result.frame.drop("target").to_dicts() == expected
 
+    kept = cascade.run(as_frame(rows), batch=batch, only_kept=True)
+    assert kept.frame.drop("target").to_dicts() == [row for row in expected if row["kept"]]
+    assert [s.candidates_out for s in kept.stages] == [s.candidates_out for s in result.stages]
+
     reached = [sum(row["stage"] >= s for row in expected) for s in range(len(rules))]
     survived = [*reached[1:], sum(row["kept"] for row in expected)]
     assert [s.candidates_in for s in result.stages] == reached

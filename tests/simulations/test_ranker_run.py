@@ -1,5 +1,6 @@
 """A run is what its cascade file says, however it is cut into parts, and it can be interrupted."""
 
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -67,6 +68,26 @@ def test_a_run_is_the_cascade_done_by_hand(
     assert found.columns == expected.columns
     assert_frame_equal(found, expected, check_dtypes=False, abs_tol=1e-5)
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".run"])
+def test_the_final_cut_alone_is_what_a_whole_run_keeps(
+    tmp_path: Path, cascade: Path, model: Path, table: Path, labelled: pl.DataFrame, suffix: str
+) -> None:
+    whole, cut = (RunRequest(cascade, table, tmp_path / f"{name}{suffix}", rows=45) for name in ("whole", "cut"))
+    cut = replace(cut, only_kept=True)
+    reports = run_cascade(whole), run_cascade(cut)
+    kept = by_hand(labelled, model).filter("kept")
+    if suffix == ".run":  # whose scores fall by one with the rank, from the number of candidates
+        names = ["qid", "docid", "rank"]
+        expected = kept.select(pl.col("qid", "docid").cast(pl.String), pl.col("rank").cast(pl.Int64))
+        assert read_run(cut.out).select(names).rows() == expected.rows()
+    else:
+        expected = pl.read_parquet(whole.out).filter("kept").drop("stage", "kept")
+        assert pl.read_parquet(cut.out).equals(expected)
+        assert len(expected) == len(kept)
+    assert reports[0].candidates == reports[1].candidates == len(labelled)
+    assert reports[0].cost == reports[1].cost
 
 
 def test_a_cascade_may_name_its_models_folder(tmp_path: Path, cascade: Path, table: Path) -> None:
