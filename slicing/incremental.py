@@ -32,6 +32,9 @@ MULTIPLY_ADDS_PER_COPY = 64
 IMAGE_CHUNK_BYTES = 16 << 20
 FLAT_CHUNK_BYTES = 64 << 20
 
+LANES = 16
+"""Channels of fp32 in a vector of 512 bits, which convolutions on processors that have it are blocked by."""
+
 
 class IncrementalScorer:
     """A sliced network, ready to score candidates stage by stage.
@@ -52,14 +55,24 @@ class IncrementalScorer:
             where it costs less than a pass from scratch. ``always`` takes over everything, at a segment's border and
             so at every step of a dense network the approximation of section 3.4; ``never`` nothing.
         chunk: candidates that flow through the network together; None chooses by the size of the activations.
+        lanes: channels that the processor's vector unit computes at once. Blocks of a convolution that do not fill them
+            are joined where that costs nothing (see :func:`slicing.mixing.joined`); the zeros between them are no
+            arithmetic of the network, and its FLOPs don't count them. 1 joins none.
+
+    Raises:
+        SlicingError: for an unknown reuse, a chunk or lanes below 1.
     """
 
-    def __init__(self, network: SlicedNetwork, *, reuse: Reuse = "auto", chunk: int | None = None) -> None:
+    def __init__(
+        self, network: SlicedNetwork, *, reuse: Reuse = "auto", chunk: int | None = None, lanes: int = LANES
+    ) -> None:
         if reuse not in ("auto", "always", "never"):
             raise SlicingError(f"reuse must be auto, always or never, got {reuse!r}")
         if chunk is not None and chunk < 1:
             raise SlicingError(f"chunk must be at least 1, got {chunk}")
-        self.network, self.reuse, self.chunk = network, reuse, chunk
+        if lanes < 1:
+            raise SlicingError(f"lanes must be at least 1, got {lanes}")
+        self.network, self.reuse, self.chunk, self.lanes = network, reuse, chunk, lanes
         self._packed: dict[tuple[str, int, int], PackedLayer] = {}
         self._costs: dict[tuple[tuple[int, ...], ...], Cost] = {}
         self.pool = Pool()
@@ -109,7 +122,8 @@ class IncrementalScorer:
         key = (name, start, to)
         found = self._packed.get(key)
         if found is None:
-            found = self._packed[key] = layer.pack(start, to)
+            # Dense layers are none of it: their products of a few units pack them by themselves.
+            found = self._packed[key] = layer.pack(start, to, self.lanes if isinstance(layer, SlicedConv2d) else 1)
         return found
 
     def chunk_size(self, costs: Cost) -> int:

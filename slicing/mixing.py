@@ -30,6 +30,30 @@ class Block(NamedTuple):
     scale: float
 
 
+def joined(blocks: Sequence[Block], lanes: int) -> list[list[Block]]:
+    """Which neighbouring blocks become one product, with zeros for what the first ones do not read.
+
+    Args:
+        blocks: of one layer.
+        lanes: rows that a vector unit computes at once, asked for or not. Blocks are joined where, counted in
+            whole vectors, the one product takes no more than its parts.
+    """
+    groups: list[list[Block]] = []
+    for block in blocks:
+        if lanes > 1 and groups and groups[-1][0].scale == block.scale:
+            before = groups[-1][0]._replace(stop=groups[-1][-1].stop, columns=groups[-1][-1].columns)
+            whole = block._replace(first=before.first)
+            if _vectors(whole, lanes) <= _vectors(before, lanes) + _vectors(block, lanes):
+                groups[-1].append(block)
+                continue
+        groups.append([block])
+    return groups
+
+
+def _vectors(block: Block, lanes: int) -> int:
+    return -(-(block.stop - block.first) // lanes) * block.columns
+
+
 class Mixing(nn.Module):
     """What :class:`slicing.linear.SlicedLinear` and :class:`slicing.conv.SlicedConv2d` share.
 
@@ -157,15 +181,25 @@ class Mixing(nn.Module):
         return whole
 
     @torch.no_grad()
-    def pack(self, start: int, to: int) -> PackedLayer:
-        """Copies of the weight blocks that lead from ``start`` to ``to``, ready to run; they do not learn."""
+    def pack(self, start: int, to: int, lanes: int = 1) -> PackedLayer:
+        """Copies of the weight blocks that lead from ``start`` to ``to``, ready to run; they do not learn.
+
+        Args:
+            start: position of the rate reached before, or -1.
+            to: position of the rate to reach.
+            lanes: blocks are joined as :func:`joined` says; 1 joins none.
+        """
         if self.head:
             first, last = self.column_span(start, to)
             products = [self.packed(self._head_block(start, to), None, 1.0)]
             return PackedLayer(products, last - first, self.reads.axis, self.gives.axis)
-        products = [
-            self.packed(self.weight[a:b, :m], self._bias(a, b), scale) for a, b, m, scale in self.blocks(start, to)
-        ]
+        products = []
+        for blocks in joined(self.blocks(start, to), lanes):
+            first, stop, columns = blocks[0].first, blocks[-1].stop, blocks[-1].columns
+            weight = self.weight.new_zeros(stop - first, columns, *self.weight.shape[2:])
+            for a, b, m, _ in blocks:
+                weight[a - first : b - first, :m] = self.weight[a:b, :m]
+            products.append(self.packed(weight, self._bias(first, stop), blocks[0].scale))
         return PackedLayer(products, self.reads.widths[to], self.reads.axis, self.gives.axis)
 
     def finish_head(self, total: Tensor, to: int) -> Tensor:

@@ -122,7 +122,7 @@ class SlicedNetwork(nn.Module):
         One pass gives all rates of a segment: one in all when nested, a pass per rate when dense. Layers with longer
         segments than those behind them, such as a trunk, run once for all that read them. Where a segment has several
         rates the weights are masked, because this is meant for training, where one large product per layer beats
-        several small ones; inference never does that.
+        several small ones.
 
         Args:
             inputs: (N, ...) each; query inputs (Q, ...) where there are ``queries``.

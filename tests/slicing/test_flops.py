@@ -39,7 +39,7 @@ def test_every_rate_and_every_increment_equal_torchs_counter(cases, connectivity
     for rate in network.rates:
         assert counted(lambda rate=rate: network(*x, rate=rate)) == count * flops(network, case.shape, rate)
     assert flops(network, case.shape) == flops(network, case.shape, 1.0)
-    scorer = IncrementalScorer(network, reuse="always", chunk=data.draw(st.sampled_from([None, 1])))
+    scorer = IncrementalScorer(network, reuse="always", chunk=data.draw(st.sampled_from([None, 1])), lanes=1)
     session = scorer.start(*x)
     rates = data.draw(st.lists(st.sampled_from(network.rates), min_size=1, unique=True).map(sorted))
     before = None
@@ -48,7 +48,7 @@ def test_every_rate_and_every_increment_equal_torchs_counter(cases, connectivity
         assert counted(lambda rate=rate: session.widen(rate)) == count * expected
         assert session.flops == expected
         before = rate
-    session = IncrementalScorer(network, reuse="never").start(*x)
+    session = IncrementalScorer(network, reuse="never", lanes=1).start(*x)
     for rate in rates:
         assert counted(lambda rate=rate: session.widen(rate)) == count * flops(network, case.shape, rate)
         assert session.flops == flops(network, case.shape, rate)
@@ -94,7 +94,7 @@ def test_a_grouped_convolution_of_the_raw_input_is_run_once():
     assert isinstance(network.module_of("0"), SlicedGroupedConv2d)
     assert flops(network, (2, 3, 3), 0.5) == 2 * 9 + 2 * 2 + 2
     assert flops(network, (2, 3, 3), 1.0, 0.5, "always") == 2 * 2 + 2
-    session = IncrementalScorer(network, reuse="always").start(torch.randn(1, 2, 3, 3))
+    session = IncrementalScorer(network, reuse="always", lanes=1).start(torch.randn(1, 2, 3, 3))
     session.widen(0.5)
     assert counted(lambda: session.widen(1.0)) == session.flops == 6
 
