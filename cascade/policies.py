@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from cascade.errors import CascadeError
-from cascade.latency import LatencyTable
+from cascade.latency import FRESH, LatencyTable, check_headroom
 
 Scores = TypeVar("Scores")
 _ROUNDING = 1e-6  # share of the time left that the clock's rounding may take from two steps that just fit
@@ -37,8 +37,15 @@ class Policy(ABC):
     def first(self, n: int, left: float) -> int:
         """The stage to score with."""
 
-    def widen(self, n: int, stage: int, spent: float, left: float) -> int | None:
-        """A later stage to go on to after `stage`, reached in `spent` seconds; None to answer with what is there."""
+    def widen(self, n: int, scored: Sequence[int], spent: float, left: float) -> int | None:
+        """A later stage to go on to; None to answer with what is there.
+
+        Args:
+            n: candidates.
+            scored: the batch's stages so far, rising, one at least.
+            spent: seconds on them.
+            left: seconds.
+        """
         return None
 
 
@@ -117,30 +124,42 @@ class Anytime(Policy):
     The clock is looked at after the start, and the narrower that is, the earlier a slow spell is noticed: a batch that
     ran slower than the table says is taken to go on as slowly. But to score a narrow stage first and to widen takes
     longer than the wide stage at once, so the start is the narrowest from which the table still reaches the widest
-    stage in reach. Where the table tells the truth, a batch ends in time wherever any stage can, and never with a
-    narrower stage than :class:`LatencyRule` would score it with.
+    stage in reach. Where the table tells the truth, a batch ends in time wherever any stage can, and without headroom
+    never with a narrower stage than :class:`LatencyRule` would score it with.
 
     Made for scorers that reuse what a narrower stage computed.
+
+    Args:
+        table: of the scorer, as measured.
+        headroom: share by which the start may take longer than measured, at least 0: of a batch's pace nothing is known
+            then.
+        later: the same of every widening, which is planned by the pace that the batch has shown.
+
+    Raises:
+        CascadeError: for a share out of range.
     """
 
-    def __init__(self, table: LatencyTable) -> None:
-        self.table = table
+    def __init__(self, table: LatencyTable, headroom: float = 0.0, later: float = 0.0) -> None:
+        check_headroom(later)
+        self.table, self.later = table, later
+        self._careful = table.with_headroom(headroom)
 
     def first(self, n: int, left: float) -> int:
         """The narrowest start on the way to the widest stage in reach, at once or in two steps."""
-        for target in range(self.table.stages - 1, 0, -1):
+        table = self._careful
+        for target in range(table.stages - 1, 0, -1):
             for start in range(target):
-                taken = self.table.seconds(start, n) + self.table.seconds(target, n, start)
-                if taken <= left * (1 - _ROUNDING):
+                if table.seconds(start, n) + table.seconds(target, n, start) <= left * (1 - _ROUNDING):
                     return start
-            if self.table.seconds(target, n) <= left:
+            if table.seconds(target, n) <= left:
                 return target
         return 0
 
-    def widen(self, n: int, stage: int, spent: float, left: float) -> int | None:
-        """The widest stage whose increment fits."""
-        slowdown = max(1.0, spent / self.table.seconds(stage, n))
-        return self.table.widest(n, left / slowdown, start=stage)
+    def widen(self, n: int, scored: Sequence[int], spent: float, left: float) -> int | None:
+        """The widest stage whose increment fits at the pace so far."""
+        expected = sum(self.table.seconds(stage, n, start) for start, stage in pairwise((FRESH, *scored)))
+        slowdown = max(1.0, spent / expected) * (1 + self.later)
+        return self.table.widest(n, left / slowdown, start=scored[-1])
 
 
 def trimmed(sizes: Sequence[int], capacity: int) -> Sequence[int]:
@@ -189,11 +208,10 @@ def score_in_time(
     Returns:
         The last scores, and their stage.
     """
-    stage = policy.first(n, until - begun)
-    scores = score(stage)
+    scored = [policy.first(n, until - begun)]
     while True:
-        time = now()
-        wider = policy.widen(n, stage, time - begun, until - time)
+        scores, time = score(scored[-1]), now()
+        wider = policy.widen(n, scored, time - begun, until - time)
         if wider is None:
-            return scores, stage
-        scores, stage = score(wider), wider
+            return scores, scored[-1]
+        scored.append(wider)

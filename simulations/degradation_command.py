@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     type=float,
     default=0.25,
     show_default=True,
-    help="Share by which policies that go by measured times take every step to be slower than measured.",
+    help="Share by which, for real, policies that go by measured times take steps to be slower than measured.",
 )
 def degradation(command: str, progress: Progress | None, scale: str, **options: Any) -> Report:
     """A service with a latency limit under a volatile load (paper, section 4.1): seven policies compared.

@@ -21,7 +21,7 @@ from simulations.degradation.loads import Load, loads, own_load
 from simulations.degradation.measures import Outcome
 from simulations.degradation.report import Finished, degradation_report, write_csv
 from simulations.degradation.served import Served
-from simulations.degradation.services import Service, service_times, services, trained_networks
+from simulations.degradation.services import Service, right_by_stage, service_times, services, trained_networks
 from simulations.degradation.settings import PEAK_LOAD, DegradationSettings
 from simulations.degradation.virtual_time import serve_virtually
 from simulations.report import Report, check_out, write_report
@@ -59,10 +59,13 @@ def simulate_degradation(settings: DegradationSettings, command: str, progress: 
         measure = partial(service_times, scorer, settings, len(data.test), name, progress)
         measured[name] = LatencyTable.of_frame(_part(parts, number, measure))
     sliced, separate = measured["sliced"], measured["separate"]
-    every = services(networks, sliced, separate, settings.headroom, data)
+    labels = data.test.labels.numpy()
+    right = right_by_stage(networks.sliced, labels), right_by_stage(networks.pair, labels)
+    # Virtual time goes by the measured times exactly: there headroom would only make the policies timid.
+    exactly, every = (services(networks, sliced, separate, right, share) for share in (0.0, settings.headroom))
     played = loads(settings, profile, sliced)
     modes = {
-        "virtual": _virtual(settings, every, profile, played["virtual"], progress),
+        "virtual": _virtual(settings, exactly, profile, played["virtual"], progress),
         "live": _live(settings, every, profile, played["live"], data, parts, progress),
     }
     finished = Finished(settings, command, data, profile, played, networks, measured, every, modes)

@@ -32,6 +32,7 @@ from slicing.progress import Progress, open_task
 
 SCORING_BATCH = 500
 CHUNK = 32  # images that flow through a separate network together, as in `simulate cascade`
+LATER = 0.2  # of the headroom is left for a step of a batch whose pace is known
 
 
 @dataclass(frozen=True)
@@ -125,24 +126,34 @@ def seconds_per_image(pair: LatencyTable) -> float:
 
 
 def services(
-    networks: Networks, sliced: LatencyTable, pair: LatencyTable, headroom: float, data: ImageData
+    networks: Networks,
+    sliced: LatencyTable,
+    pair: LatencyTable,
+    right: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    headroom: float,
 ) -> list[Service]:
-    """The seven, each with what it needs to be served in virtual time and for real."""
-    labels = data.test.labels.numpy()
+    """The seven, each with what it needs to be served.
+
+    Args:
+        networks: the scorers.
+        sliced, pair: what their steps take.
+        right: of both, see :func:`right_by_stage`.
+        headroom: share by which policies that go by measured times plan their steps to be slower.
+    """
     rates = tuple(float(info.rate or 1.0) for info in networks.sliced.stages)
     make_sliced: Callable[..., Service] = partial(
         Service,
         scorer=networks.sliced,
         table=sliced,
         rates=rates,
-        right=right_by_stage(networks.sliced, labels),
+        right=right[0],
     )
     make_separate: Callable[..., Service] = partial(
         Service,
         scorer=networks.pair,
         table=pair,
         rates=(rates[0], rates[-1]),
-        right=right_by_stage(networks.pair, labels),
+        right=right[1],
     )
     t = seconds_per_image(pair)
     plan_sliced, plan_pair = sliced.with_headroom(headroom), pair.with_headroom(headroom)
@@ -161,7 +172,7 @@ def services(
         (
             make_sliced,
             "anytime",
-            Anytime(plan_sliced),
+            Anytime(sliced, headroom, headroom * LATER),
             "sliced: widened until the time is used, from a start that costs nothing",
         ),
     ]

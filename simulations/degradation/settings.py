@@ -65,7 +65,7 @@ class DegradationSettings:
         latency: T in seconds, above 0; None is the scale's.
         peak_load: requests at the trace's peak, as a share of what the narrowest rate scores in time, in (0, 1]. None
             is `PEAK_LOAD`, except that in virtual time a CSV file keeps its own requests per second.
-        headroom: share by which the measured policies take every step to be slower than measured, at least 0.
+        headroom: share, at least 0, by which for real the measured policies take steps to be slower than measured.
         seed: of weights, order, arrivals and which image is asked for.
         resume: go on from what an earlier run left in `out`.
     """

@@ -392,8 +392,8 @@ def test_a_latency_that_is_none_is_refused(latency: float) -> None:
 
 def test_scores_per_class_and_the_stage_come_back() -> None:
     class Twice(Always):
-        def widen(self, n: int, stage: int, spent: float, left: float) -> int | None:
-            return stage + 1 if stage < 2 else None
+        def widen(self, n: int, scored: Sequence[int], spent: float, left: float) -> int | None:
+            return scored[-1] + 1 if scored[-1] < 2 else None
 
     per_class = scorer(lambda candidates: np.eye(3)[candidates["docid"].to_numpy()], stages=3)
     with Batcher(per_class, Twice(0), 0.01, SCHEMA) as batcher:

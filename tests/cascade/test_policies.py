@@ -135,6 +135,48 @@ def test_anytime_on_a_slower_machine_stops_after_its_start_or_in_time(n: int, le
     assert time <= left * (1 + 1e-9) or stage == policy.first(n, left)
 
 
+@given(st.integers(1, 2000), st.floats(0.1, 300), st.floats(0, 2), st.floats(1, 3))
+def test_headroom_covers_a_machine_that_much_slower(n: int, left: float, headroom: float, slower: float) -> None:
+    """Before anything is measured it is all there is; after the start the pace is known."""
+    table = with_overhead(0.5)  # without overhead the start is always the narrowest, which needs none
+    stage, time = run(Anytime(table, headroom), n, left, min(slower, 1 + headroom), table)
+    assert time <= left * (1 + 1e-9) or stage == 0
+
+
+@given(st.integers(1, 2000), st.floats(0.1, 300), st.floats(0, 2), st.floats(0, 1))
+def test_a_pace_that_is_known_takes_less_headroom(n: int, left: float, headroom: float, share: float) -> None:
+    table = with_overhead(0.2)
+    later = headroom * share
+    stage, time = run(Anytime(table, headroom, later), n, left, table=table)
+    assert stage >= reached_with(Anytime(table.with_headroom(headroom)), n, left, table)
+    assert time <= left * (1 + 1e-9) or stage == 0
+
+
+def test_a_detour_is_no_slow_pace() -> None:
+    """Widening takes twice the difference: 4 of 16 units by way of the first stage are 1 + 6, and 24 more reach 16."""
+    policy = Anytime(with_overhead(1.0))
+    assert policy.widen(1, [0, 1], 7 / 16, 24 / 16) == 3
+    assert policy.widen(1, [0, 1], 7.1 / 16, 24 / 16) == 2
+
+
+def test_headroom_of_a_widening_written_out() -> None:
+    """Fresh 1, 4, 9, 16 of 16 units, widening the difference; 1 unit spent at the pace of the table, 15 to go."""
+    table = quadratic()
+    assert Anytime(table, later=0.2).widen(1, [0], 1 / 16, 18 / 16) == 3
+    assert Anytime(table, later=0.2).widen(1, [0], 1 / 16, 17.9 / 16) == 2
+    assert Anytime(table, later=0.2).widen(1, [0], 2 / 16, 19.2 / 16) == 2  # at half the pace 8 units take 19.2
+
+
+def reached_with(policy: Policy, n: int, left: float, table: LatencyTable) -> int:
+    return run(policy, n, left, table=table)[0]
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.0), (0.0, float("nan"))])
+def test_shares_that_are_no_headroom_are_refused(shares: tuple[float, float]) -> None:
+    with pytest.raises(CascadeError, match="headroom must be a share of at least 0"):
+        Anytime(quadratic(), *shares)
+
+
 def test_dropping_written_out() -> None:
     """A hundred candidates fit in a second: two thirds of 150; ten of 24, which is three of each and one more."""
     policy = DropExcess(quadratic(0.01), 3)
