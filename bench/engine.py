@@ -25,10 +25,10 @@ def column(stage: int) -> Any:
     return lambda frame: frame[f"s{stage}"].to_numpy()
 
 
-def ours(frame: pl.DataFrame) -> pl.DataFrame:
+def ours(frame: pl.DataFrame, only_kept: bool = False) -> pl.DataFrame:
     stages = range(len(CUTOFFS))
     scorer = CallableScorer([column(stage) for stage in stages], [StageInfo(None, 0, 0.0) for _ in stages])
-    return Cascade(scorer, [TopK(k) for k in CUTOFFS]).run(frame).frame
+    return Cascade(scorer, [TopK(k) for k in CUTOFFS]).run(frame, only_kept=only_kept).frame
 
 
 def direct(frame: pl.DataFrame) -> pl.DataFrame:

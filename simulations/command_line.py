@@ -1,5 +1,6 @@
 """What every command of the command line shares: one-line errors, and values in forms of their own."""
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable
@@ -10,15 +11,32 @@ import click
 
 _WORD = 2**63 - 1  # the largest whole number that torch, numpy and polars take
 
-SEED = click.IntRange(0, _WORD)
+
+class Whole(click.ParamType[int]):
+    """A whole number from a least one up to what fits a word; unlike `click.IntRange`, help doesn't print 19 digits."""
+
+    name = "integer"
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; fails as a usage error."""
+        number: int = click.INT.convert(value, param, ctx)
+        if not self.least <= number <= _WORD:
+            self.fail(f"must be a whole number from {self.least} to {_WORD}, got {value}", param, ctx)
+        return number
+
+
+SEED = Whole(0)
 """What --seed is, of every command."""
 
-COUNT = click.IntRange(1, _WORD)
+COUNT = Whole(1)
 """How many of something, where at least one is wanted."""
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Bad input ends with one line and exit status 2, an interrupt with a hint and 130."""
+    """Bad input ends with one line and status 2, want of memory with one and 1, an interrupt with a hint and 130."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -28,6 +46,12 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             if not _ours(error):
                 raise
             raise click.UsageError(str(error)) from error
+        except (MemoryError, RuntimeError) as error:
+            if not (isinstance(error, MemoryError) or "can't allocate memory" in str(error)):  # torch's has no type
+                raise
+            wanted = re.search(r"allocate ([\d.]+ [PTGMK]?i?B|\d+ bytes)", str(error))
+            size = f" for {wanted[1]}" if wanted else ""
+            raise click.ClickException(f"there is no memory{size}; ask for something smaller") from error
         except KeyboardInterrupt as error:
             click.echo("\ninterrupted; nothing half-written. The same command with --resume goes on.", err=True)
             raise SystemExit(130) from error

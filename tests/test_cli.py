@@ -3,12 +3,17 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import cli
+from simulations.command_line import one_line_errors
 
 SMALL = ["--epochs", "1", "--width", "0.25", "--rates", "0.5,1.0", "--quiet", "--no-augment"]
 
@@ -240,3 +245,38 @@ def test_degradation_refuses_bad_input_in_one_line(tmp_path: Path, options: list
     result = CliRunner().invoke(cli.main, ["simulate", "degradation", "--quiet", "--out", str(tmp_path), *options])
     assert said in one_line(result)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_trace_is_not_overwritten_by_the_report_about_it(tmp_path: Path) -> None:
+    trace = tmp_path / "over-time.csv"
+    trace.write_text("seconds,requests\n0,100\n1,200\n")
+    result = CliRunner().invoke(cli.main, ["simulate", "degradation", "--out", str(tmp_path), "--trace", str(trace)])
+    assert f"would overwrite {trace}, which this command reads" in one_line(result)
+    assert trace.read_text().startswith("seconds")
+
+
+@pytest.mark.parametrize(
+    ("allocate", "said"),
+    [
+        (lambda: torch.empty(10**15), "there is no memory for 4000000000000000 bytes; ask for something smaller"),
+        (lambda: np.empty(10**15), "there is no memory for 7.11 PiB; ask for something smaller"),
+    ],
+)
+def test_want_of_memory_is_said_in_one_line(allocate: Callable[[], object], said: str) -> None:
+    @click.command()
+    @one_line_errors
+    def greedy() -> None:
+        allocate()
+
+    result = CliRunner().invoke(greedy)
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_other_runtime_errors_are_shown_whole() -> None:
+    @click.command()
+    @one_line_errors
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    assert isinstance(CliRunner().invoke(broken).exception, RuntimeError)

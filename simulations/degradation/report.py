@@ -98,6 +98,9 @@ def degradation_report(done: Finished) -> Report:
     return validate_report(json.loads(json.dumps(report)))
 
 
+CSV_FILES = ("policies.csv", "over-time.csv", "service-times.csv")
+
+
 def write_csv(done: Finished) -> None:
     """policies.csv, over-time.csv and service-times.csv: the numbers unrounded, times in seconds."""
     rows = [
@@ -112,12 +115,8 @@ def write_csv(done: Finished) -> None:
         for frame in own.values()
     ]
     times = [table.frame().select(pl.lit(name).alias("network"), pl.all()) for name, table in done.tables.items()]
-    files = {
-        "policies.csv": pl.DataFrame(rows, infer_schema_length=None),
-        "over-time.csv": pl.concat(over),
-        "service-times.csv": pl.concat(times),
-    }
-    for name, frame in files.items():
+    frames = pl.DataFrame(rows, infer_schema_length=None), pl.concat(over), pl.concat(times)
+    for name, frame in zip(CSV_FILES, frames, strict=True):
         with atomic_path(done.settings.out / name) as temporary:
             frame.write_csv(temporary)
 

@@ -19,14 +19,14 @@ from simulations.degradation.arrivals import VOLATILE_DAY, Profile, poisson_arri
 from simulations.degradation.live import serve_live
 from simulations.degradation.loads import Load, loads, own_load
 from simulations.degradation.measures import Outcome
-from simulations.degradation.report import Finished, degradation_report, write_csv
+from simulations.degradation.report import CSV_FILES, Finished, degradation_report, write_csv
 from simulations.degradation.served import Served
 from simulations.degradation.services import Service, right_by_stage, service_times, services, trained_networks
 from simulations.degradation.settings import PEAK_LOAD, DegradationSettings
 from simulations.degradation.virtual_time import serve_virtually
 from simulations.report import Report, check_out, write_report
 from simulations.run_parts import Parts, file_fingerprint
-from slicing.files import atomic_path
+from slicing.files import atomic_path, refuse_overwriting
 from slicing.progress import Progress, open_task
 
 _VIRTUAL, _LIVE = 1, 2  # separate random streams
@@ -76,6 +76,7 @@ def simulate_degradation(settings: DegradationSettings, command: str, progress: 
 
 
 def _check(settings: DegradationSettings) -> None:
+    refuse_overwriting([settings.out / name for name in CSV_FILES], [settings.trace] if settings.trace else [])
     if not (math.isfinite(settings.limit) and settings.limit > 0):
         raise CascadeError(f"latency must be above 0 seconds, got {settings.limit}; try 0.5")
     check_headroom(settings.headroom)
