@@ -19,7 +19,7 @@ from data.sources import open_parquet
 from simulations.ranker_files import TREC_SUFFIXES, require_labels
 from simulations.run_cost import RunCost, read_cost
 from simulations.stage_evaluation import evaluate_stages
-from slicing.files import atomic_path, check_writable
+from slicing.files import atomic_path, check_writable, refuse_overwriting
 
 MEASURES = ("nDCG@10", "RR", "R@10")
 
@@ -40,7 +40,7 @@ class EvaluateRequest:
             every pair. test, seed: see `cascade.compare_systems`.
         stages: also how the stages of each result did, which must then be a ranking of `run`; only then `judgements`
             may be None. all_scores: see `evaluate_stages`. k: of the stages' measures, at least 1.
-        out: .json or .csv to write, or None; the stages' figures go into .json alone.
+        out: .json or .csv to write, or None; the stages' figures need .json.
     """
 
     results: tuple[Path, ...]
@@ -81,6 +81,7 @@ def evaluate_files(request: EvaluateRequest) -> EvaluationReport:
         DataError: for a file that can't be read or lacks a column.
         CascadeError: for an unknown measure, duplicate candidates, a baseline that is none of the results, or a result
             of which no query, or in these no candidate, is judged.
+        SlicingError: for an output that is an input.
     """
     if not request.results or (request.judgements is None and not request.stages):
         raise CascadeError("evaluate needs at least one result and the judgements, got one file; name both")
@@ -91,8 +92,10 @@ def evaluate_files(request: EvaluateRequest) -> EvaluationReport:
     if request.out is not None:
         if request.out.suffix.lower() not in (".json", ".csv"):
             raise CascadeError(f"the numbers are written as .json or .csv, got {request.out}; rename it")
-        if request.judgements is None and request.out.suffix.lower() == ".csv":
+        if request.stages and request.out.suffix.lower() == ".csv":
             raise CascadeError(f"the stages' figures are written as .json, got {request.out}; rename it")
+        read = [path for path in (*request.results, request.judgements, request.all_scores) if path is not None]
+        refuse_overwriting((request.out, _comparisons_beside(request.out)), read)
         check_writable(request.out)
     names = _names(request.results)
     if request.baseline is not None and request.baseline not in names:
@@ -246,6 +249,10 @@ def _write(path: Path, names: Sequence[str], report: EvaluationReport) -> tuple[
     return (path,)
 
 
+def _comparisons_beside(path: Path) -> Path:
+    return path.with_suffix(".comparisons.csv")
+
+
 def _write_csv(path: Path, evaluations: dict[str, Evaluation], comparisons: pl.DataFrame | None) -> tuple[Path, ...]:
     """The means, and beside them the comparisons, which have other columns."""
     rows = [
@@ -255,7 +262,7 @@ def _write_csv(path: Path, evaluations: dict[str, Evaluation], comparisons: pl.D
     ]
     files = {path: pl.DataFrame(rows, infer_schema_length=None)}
     if comparisons is not None:
-        files[path.with_suffix(".comparisons.csv")] = comparisons
+        files[_comparisons_beside(path)] = comparisons
     for file, frame in files.items():
         with atomic_path(file) as temporary:
             frame.write_csv(temporary)

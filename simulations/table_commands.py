@@ -245,7 +245,7 @@ def run(cascade_file: Path, table: Path, out: Path, quiet: bool, **options: Any)
 @click.option("--stages", is_flag=True, help="Also what each stage of a ranking of `run` lost, and how stages agree.")
 @click.option("--all-scores", type=_FILE, help="With --stages: a ranking by the same stages that dropped nobody.")
 @click.option("--k", type=COUNT, default=10, show_default=True, help="Of HR@k and Recall@k, with --stages.")
-@click.option("--out", type=_FILE, help="Write the numbers: .json or .csv.")
+@click.option("--out", type=_FILE, help="Write the numbers: .json, or .csv without --stages.")
 @one_line_errors
 def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any) -> None:
     """Measure rankings against labels; several are compared by paired tests with Holm's correction.
@@ -261,14 +261,9 @@ def evaluate(files: tuple[Path, ...], measures: tuple[str, ...], **options: Any)
     from simulations.evaluation import MEASURES, EvaluateRequest, evaluate_files
     from simulations.ranker_terminal import show_evaluation
     from simulations.report.grid import output
-    from slicing.files import refuse_overwriting
 
     alone = len(files) == 1 and options["stages"]
     results, judgements = (files, None) if alone else (files[:-1], files[-1])
-    out = options["out"]
-    if out is not None:
-        read = [*files, *([options["all_scores"]] if options["all_scores"] else [])]
-        refuse_overwriting((out, out.with_suffix(".comparisons.csv")), read)
     request = EvaluateRequest(results, judgements, measures or MEASURES, **options)
     show_evaluation(evaluate_files(request), output())
 

@@ -28,6 +28,7 @@ from simulations.evaluation import EvaluateRequest, evaluate_files
 from simulations.ranker_files import load_ranker
 from simulations.ranker_run import score_column
 from simulations.tables import RankerScorer
+from slicing import SlicingError
 
 BUDGETS = (12, 8, 5)
 
@@ -109,6 +110,7 @@ def test_a_ranking_alone_needs_no_judgements(files: tuple[Path, Path, Path]) -> 
 def test_what_has_no_stages_is_refused(tmp_path: Path, files: tuple[Path, Path, Path], table: Path) -> None:
     (tmp_path / "r.run").write_text("1 Q0 2 1 0.5 x\n")
     pl.read_parquet(files[0]).drop("kept").write_parquet(tmp_path / "bare.parquet")
+    files[0].with_suffix(".json").touch()
     for request, error, said in (
         (
             EvaluateRequest((tmp_path / "r.run",), None, stages=True),
@@ -121,6 +123,18 @@ def test_what_has_no_stages_is_refused(tmp_path: Path, files: tuple[Path, Path, 
         (EvaluateRequest(files[:1], table, stages=True, all_scores=files[0]), CascadeError, "scores are missing"),
         (EvaluateRequest(files[:1], table, stages=True, k=0), CascadeError, "k must be at least 1, got 0"),
         (EvaluateRequest(files[:1], None, stages=True, out=tmp_path / "n.csv"), CascadeError, "as .json"),
+        (EvaluateRequest(files[:1], table, stages=True, out=tmp_path / "n.csv"), CascadeError, "as .json"),
+        (
+            EvaluateRequest(
+                files[:1],
+                table,
+                out=files[0].with_suffix(".json"),
+                stages=True,
+                all_scores=files[0].with_suffix(".json"),
+            ),
+            SlicingError,
+            "would overwrite",
+        ),
         (EvaluateRequest((tmp_path / "gone.parquet",), None, stages=True), DataError, "there is no file"),
     ):
         with pytest.raises(error, match=said):
