@@ -61,12 +61,17 @@ class _Request:
 
 
 class Batcher:
-    """Scores requests in batches, in a thread of its own, within a latency limit as far as its policy can hold it.
+    """Scores requests in batches, in one thread, within a latency limit as far as its policy can hold it.
 
     Every half limit the requests waiting become a batch. A batch that is still being scored then delays the next,
     which begins as soon as the thread is free and has the time up to the following tick: the policy sees the time
     that is really left. Nothing is dropped unless the policy drops it. Use it as a context manager, or call
     :meth:`close`; one that is still open when the interpreter exits is closed then, and so answers what it accepted.
+
+    The thread is its own, or with ``thread=False`` the one that calls :meth:`serve`: choose the latter where that
+    thread has used torch on several cores before, as to measure the scorer. OpenMP on Linux keeps worker threads for
+    each thread that asks, and where these are more than there are cores they sleep between operations instead of
+    waiting awake: scoring in a second thread then takes half as long again or more.
 
     Callbacks of the futures run in the thread that scores: keep them quick, a slow one delays every request behind it.
     One that raises, or a future that somebody else resolved, touches no other request: what it raised is logged.
@@ -82,6 +87,7 @@ class Batcher:
         schema: names and types of the columns of a request; others are refused when submitted, so that they can't
             fail the batch they would be part of.
         clock: tells the time.
+        thread: score in a thread of the batcher's own, from now on; False waits for :meth:`serve`.
 
     Raises:
         CascadeError: for a latency that is not above 0.
@@ -95,6 +101,7 @@ class Batcher:
         schema: pl.Schema | dict[str, Any],
         *,
         clock: Clock | None = None,
+        thread: bool = True,
     ) -> None:
         if not (math.isfinite(latency) and latency > 0):
             raise CascadeError(f"latency must be above 0 seconds, got {latency}; try 0.2")
@@ -104,9 +111,12 @@ class Batcher:
         self._changed = threading.Condition()
         self._waiting: list[_Request] = []
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-        self._thread.start()
+        self._serving: threading.Thread | None = None
+        self._done = threading.Event()
         atexit.register(self.close)  # a daemon thread still runs then; without this its requests would be lost
+        if thread:
+            self._serving = threading.Thread(target=self._run, name="batcher", daemon=True)
+            self._serving.start()
 
     def submit(self, candidates: pl.DataFrame) -> Future[Answer]:
         """Accept a request, from any thread.
@@ -139,14 +149,44 @@ class Batcher:
                 self._changed.notify_all()
         return request.future
 
+    def serve(self) -> None:
+        """Score in the calling thread, until another one, or a future's callback, has closed the batcher.
+
+        An interrupt ends it when the batch at hand is answered, by the interrupt where that kept it from being scored;
+        :meth:`close` answers what waits then.
+
+        Raises:
+            CascadeError: where a thread serves already.
+        """
+        with self._changed:
+            closed = self._closed
+            if not closed and self._serving is not None:
+                raise CascadeError(f"one thread serves a batcher, got a second beside {self._serving.name!r}; make two")
+            if not closed:
+                self._serving = threading.current_thread()
+        if closed:
+            self._done.wait()
+            return
+        try:
+            self._run()
+        finally:
+            with self._changed:
+                self._serving = None
+
     def close(self) -> None:
         """Accept nothing more, answer at once what was accepted, and return when that is done."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if threading.current_thread() is not self._thread:  # a future's callback may close it
-            self._thread.join()
-            atexit.unregister(self.close)  # not before all is answered: a callback's close returns earlier
+            alone = self._serving is None and not self._done.is_set()
+            if alone:
+                self._serving = threading.current_thread()
+        if alone:  # nobody serves
+            self._run()
+        elif threading.current_thread() is self._serving:  # a future's callback may close it
+            return
+        self._done.wait()
+        atexit.unregister(self.close)  # not before all is answered: a callback's close returns earlier
 
     def __enter__(self) -> Batcher:
         return self
@@ -157,6 +197,7 @@ class Batcher:
     def _run(self) -> None:
         while batch := self._next():
             self._answer(batch)
+        self._done.set()
 
     def _next(self) -> list[_Request]:
         """The next batch, once its tick has come; empty when closed and all is answered."""
@@ -180,8 +221,13 @@ class Batcher:
             self._score(live, outcomes)
         except BaseException as error:  # whatever it is, it belongs to these requests; the thread lives on
             failure = error
+        raised = [failure]
         for k, request in enumerate(live):  # only now: no callback takes the scoring's time
-            _resolve(request.future, outcomes.get(k, failure))
+            raised.append(_resolve(request.future, outcomes.get(k, failure)))
+        if threading.current_thread() is threading.main_thread():  # the only one that is interrupted from outside
+            for each in raised:
+                if isinstance(each, KeyboardInterrupt):
+                    raise each
 
     def _score(self, live: Sequence[_Request], outcomes: dict[int, Answer | BaseException]) -> None:
         """Put in `outcomes` what each request's future shall hold, by its place in the batch."""
@@ -224,12 +270,14 @@ def _to_be_scored(future: Future[Answer]) -> bool:
         return not future.done()
 
 
-def _resolve(future: Future[Answer], outcome: Answer | BaseException | None) -> None:
-    """Hand over an outcome; whatever the client's future or its callbacks raise, sys.exit() too, stays here."""
+def _resolve(future: Future[Answer], outcome: Answer | BaseException | None) -> BaseException | None:
+    """Hand over an outcome; what the client's future or its callbacks raise, sys.exit() too, is logged and returned."""
     try:
         if isinstance(outcome, Answer):
             future.set_result(outcome)
         else:
             future.set_exception(outcome)
-    except BaseException:
+    except BaseException as error:
         _LOG.exception("a request's future or a callback of it failed; the other requests are answered all the same")
+        return error
+    return None
