@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "--peak-load",
     type=float,
     help="Load at the trace's peak, as a share of what the narrowest rate scores in time "
-    "[default: 0.6; a --trace in virtual time keeps its own requests per second].",
+    "[default: 0.5; a --trace in virtual time keeps its own requests per second].",
 )
 @click.option(
     "--headroom",

@@ -32,7 +32,7 @@ from slicing.progress import Progress, open_task
 
 SCORING_BATCH = 500
 CHUNK = 32  # images that flow through a separate network together, as in `simulate cascade`
-LATER = 0.2  # of the headroom is left for a step of a batch whose pace is known
+LATER = 0.6  # of the headroom is left for a step of a batch whose pace is known
 
 
 @dataclass(frozen=True)

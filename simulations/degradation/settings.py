@@ -9,8 +9,8 @@ from simulations.settings import CascadeSettings, Model
 RATES = (0.25, 0.375, 0.5, 0.75, 1.0)
 """A quarter of the width costs about a sixteenth: what 16 times the load needs."""
 
-PEAK_LOAD = 0.6
-"""Leaves the bursts of Poisson arrivals some room."""
+PEAK_LOAD = 0.5
+"""Leaves the bursts of Poisson arrivals, and a machine that serves slower than it was measured, some room."""
 
 LARGE = (1, 4, 16, 64, 256, 1024, 4096)
 """Up to the batches of a peak: memory makes an image of thousands dearer than one of hundreds."""
