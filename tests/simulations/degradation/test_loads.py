@@ -28,8 +28,8 @@ def played(settings: DegradationSettings, profile: Profile) -> dict[str, tuple[f
 
 
 def test_the_day_is_scaled_in_both_modes() -> None:
-    expected = {"virtual": (600.0, 0.6 * 128), "live": (12.0, 0.6 * 128)}
-    assert played(DAY, VOLATILE_DAY) == played(replace(DAY, peak_load=0.6), VOLATILE_DAY) == expected
+    expected = {"virtual": (600.0, 0.5 * 128), "live": (12.0, 0.5 * 128)}
+    assert played(DAY, VOLATILE_DAY) == played(replace(DAY, peak_load=0.5), VOLATILE_DAY) == expected
     assert played(replace(DAY, peak_load=0.25), VOLATILE_DAY)["virtual"] == (600.0, 32.0)
 
 
@@ -37,7 +37,7 @@ def test_ones_own_trace_keeps_its_seconds_and_requests_in_virtual_time(
     own: tuple[DegradationSettings, Profile],
 ) -> None:
     settings, profile = own
-    assert played(settings, profile) == {"virtual": (20.0, 40.0), "live": (12.0, 0.6 * 128)}
+    assert played(settings, profile) == {"virtual": (20.0, 40.0), "live": (12.0, 0.5 * 128)}
     assert profile.expected(20.0, 40.0).tolist() == [100, 400]
     drawn = [len(poisson_arrivals(profile, 20.0, 40.0, [seed])) for seed in range(100)]
     assert sum(drawn) / 100 == pytest.approx(500, abs=4 * 500**0.5 / 10)
@@ -45,7 +45,7 @@ def test_ones_own_trace_keeps_its_seconds_and_requests_in_virtual_time(
 
 def test_ones_own_trace_is_scaled_when_told_so(own: tuple[DegradationSettings, Profile]) -> None:
     settings, profile = own
-    assert played(replace(settings, peak_load=0.5), profile) == {"virtual": (20.0, 64.0), "live": (12.0, 64.0)}
+    assert played(replace(settings, peak_load=0.25), profile) == {"virtual": (20.0, 32.0), "live": (12.0, 32.0)}
 
 
 def test_what_was_done_is_said(own: tuple[DegradationSettings, Profile]) -> None:
@@ -56,9 +56,9 @@ def test_what_was_done_is_said(own: tuple[DegradationSettings, Profile]) -> None
 
     share = "its peak scaled to {} of what the narrowest rate scores in time"
     assert said(settings, "virtual") == "kept its own 20.0 s and requests per second"
-    assert said(settings, "live") == f"was made to last 12.0 s, {share.format(0.6)}"
-    assert said(replace(settings, peak_load=0.5), "virtual") == f"kept its own 20.0 s, {share.format(0.5)}"
-    assert said(DAY, "virtual", VOLATILE_DAY) == f"was made to last 10 min 0 s, {share.format(0.6)}"
+    assert said(settings, "live") == f"was made to last 12.0 s, {share.format(0.5)}"
+    assert said(replace(settings, peak_load=0.25), "virtual") == f"kept its own 20.0 s, {share.format(0.25)}"
+    assert said(DAY, "virtual", VOLATILE_DAY) == f"was made to last 10 min 0 s, {share.format(0.5)}"
 
 
 @pytest.mark.parametrize("requests", ["10000001", "1e300", "99"])
