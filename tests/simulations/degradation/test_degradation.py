@@ -89,7 +89,7 @@ def test_a_finished_run_resumes_to_the_same_numbers(
 def test_resuming_another_run_is_refused(run: tuple[DegradationSettings, dict]) -> None:
     settings, _ = run
     with pytest.raises(CascadeError, match="settings changed"):
-        simulate_degradation(replace(settings, resume=True, peak_load=0.5), "slicerank")
+        simulate_degradation(replace(settings, resume=True, peak_load=0.6), "slicerank")
 
 
 def test_ones_own_trace(run: tuple[DegradationSettings, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
