@@ -60,8 +60,14 @@ def read_ranking(path: Path) -> pl.DataFrame:
         source = open_parquet([existing_file(path)])
     else:
         raise DataError(f"{path}: stages are read from what `run` wrote as .parquet, or from .csv, got {suffix!r}")
-    require(("qid", "docid", "rank", "stage", "kept"), source.columns.names(), path)
-    names = [name for name in source.columns.names() if name.startswith(PREFIX)]
+    columns = source.columns.names()
+    names = [name for name in columns if name.startswith(PREFIX)]
+    if names and not {"stage", "kept"} & set(columns):
+        raise DataError(
+            f"{path}: stages are judged by what they dropped too, got a ranking of the final cut alone; run again "
+            "without --only-kept"
+        )
+    require(("qid", "docid", "rank", "stage", "kept"), columns, path)
     with reading(path):
         return source.frame.select("qid", "docid", "rank", "stage", "kept", *names).collect(engine="streaming")
 

@@ -110,6 +110,7 @@ def test_a_ranking_alone_needs_no_judgements(files: tuple[Path, Path, Path]) -> 
 def test_what_has_no_stages_is_refused(tmp_path: Path, files: tuple[Path, Path, Path], table: Path) -> None:
     (tmp_path / "r.run").write_text("1 Q0 2 1 0.5 x\n")
     pl.read_parquet(files[0]).drop("kept").write_parquet(tmp_path / "bare.parquet")
+    pl.read_parquet(files[0]).drop("kept", "stage").write_parquet(tmp_path / "cut.parquet")
     files[0].with_suffix(".json").touch()
     for request, error, said in (
         (
@@ -118,6 +119,7 @@ def test_what_has_no_stages_is_refused(tmp_path: Path, files: tuple[Path, Path, 
             r"\.parquet, or from \.csv, got '\.run'",
         ),
         (EvaluateRequest((tmp_path / "bare.parquet",), table, stages=True), DataError, "'kept'"),
+        (EvaluateRequest((tmp_path / "cut.parquet",), table, stages=True), DataError, "without --only-kept"),
         (EvaluateRequest(files[:1], None), CascadeError, "name both"),
         (EvaluateRequest(files[:1], table, all_scores=files[2]), CascadeError, "without --stages"),
         (EvaluateRequest(files[:1], table, stages=True, all_scores=files[0]), CascadeError, "scores are missing"),
