@@ -71,7 +71,7 @@ class IncrementalScorer:
         if chunk is not None and chunk < 1:
             raise SlicingError(f"chunk must be at least 1, got {chunk}")
         if lanes < 1:
-            raise SlicingError(f"lanes must be at least 1, got {lanes}")
+            raise SlicingError(f"lanes must be at least 1, got {lanes}; 1 joins no blocks")
         self.network, self.reuse, self.chunk, self.lanes = network, reuse, chunk, lanes
         self._packed: dict[tuple[str, int, int], PackedLayer] = {}
         self._costs: dict[tuple[tuple[int, ...], ...], Cost] = {}
@@ -122,7 +122,7 @@ class IncrementalScorer:
         key = (name, start, to)
         found = self._packed.get(key)
         if found is None:
-            # Dense layers are none of it: their products of a few units pack them by themselves.
+            # Only convolutions are computed in blocks of channels; matrix products choose blocks of their own.
             found = self._packed[key] = layer.pack(start, to, self.lanes if isinstance(layer, SlicedConv2d) else 1)
         return found
 

@@ -36,7 +36,10 @@ def joined(blocks: Sequence[Block], lanes: int) -> list[list[Block]]:
     Args:
         blocks: of one layer.
         lanes: rows that a vector unit computes at once, asked for or not. Blocks are joined where, counted in
-            whole vectors, the one product takes no more than its parts.
+            whole vectors, the one product takes no more than its parts. 1 joins none.
+
+    Returns:
+        The blocks in their order, those of one product together.
     """
     groups: list[list[Block]] = []
     for block in blocks:
