@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cascade.batch import score_stage, target_of
 from cascade.errors import CascadeError
-from cascade.filtering import rank_and_filter
+from cascade.filtering import only_filter
 from cascade.frames import prepare
 from cascade.keep import KeepRule, PointwiseRule
 from cascade.pipeline import DEFAULT_BATCH, Progress, check_batch
@@ -60,7 +60,7 @@ class AllScores:
             if isinstance(rule, PointwiseRule):
                 kept[:, stage] = rule.kept(scores, hits)
             else:
-                kept[:, stage], _ = rank_and_filter(rule, scores, hits, query, sizes)
+                kept[:, stage] = only_filter(rule, scores, hits, query, sizes)
         return Alone(self.frame.select("qid", "docid"), kept, self.stages)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cascade.checks import NotFiniteError, Scored, checked
 from cascade.errors import CascadeError
-from cascade.filtering import rank_and_filter
+from cascade.filtering import only_filter, rank_and_filter
 from cascade.keep import KeepRule, PointwiseRule
 from cascade.per_query import per_query
 from cascade.scorer import Mode, Scorer, Session
@@ -46,18 +46,14 @@ class Outcome:
 
     scores: (S, n), NaN where not reached. stage: (n,) the last stage that scored it. kept: (n,) survived
     the last stage's rule. rank: (n,) 1-based within its query, or None when the batch was filtered without
-    ranking.
+    ranking. at: (n,) where in the batch they stand; None when they are the whole batch.
     """
 
     scores: NDArray[np.float64]
     stage: NDArray[np.int32]
     kept: NDArray[np.bool_]
     rank: NDArray[np.int32] | None
-
-    def of(self, positions: NDArray[np.int64]) -> Outcome:
-        """That of some of the candidates."""
-        rank = None if self.rank is None else self.rank[positions]
-        return Outcome(self.scores[:, positions], self.stage[positions], self.kept[positions], rank)
+    at: NDArray[np.int64] | None = None
 
 
 def run_batch(
@@ -66,50 +62,83 @@ def run_batch(
     frame: pl.DataFrame,
     sizes: NDArray[np.int64] | None,
     tallies: Sequence[Tally],
+    *,
+    only_kept: bool = False,
 ) -> Outcome:
     """Take the candidates of `frame` (n rows in canonical order) through every stage.
 
     sizes: (q,) candidates of each query, which then must all be whole; None to filter without ranking, which
-    only pointwise rules allow. tallies: one per stage, added to.
+    only pointwise rules allow. tallies: one per stage, added to. only_kept: the outcome is of what the last stage
+    kept, unranked: nothing then needs to be sorted.
     """
-    n = frame.height
-    scores = np.full((len(rules), n), np.nan)
-    stage_of = np.zeros(n, dtype=np.int32)
-    kept = np.zeros(n, dtype=bool)
-    rank = None if sizes is None else np.zeros(n, dtype=np.int32)
+    ranked = sizes is not None and not only_kept
     query = None if sizes is None else np.repeat(np.arange(len(sizes)), sizes)
+    reached: list[_Reached] = []
     active: NDArray[np.int64] | None = None  # positions in the batch still in; None while that is all of them
     target = target_of(frame)
     columns = None if sizes is None else per_query(rules, frame, sizes)
     clock = perf_counter()
     session = scorer.start(frame)
     for stage, rule in enumerate(rules):
-        here: slice | NDArray[np.int64] = slice(None) if active is None else active
         scored = score_stage(session, stage, frame, active, target)
         tally(tallies[stage], scored, perf_counter() - clock)
-        scores[stage, here] = scored.scores
-        stage_of[here] = stage
+        place = None
         if sizes is None:
             assert isinstance(rule, PointwiseRule)
             stays = rule.kept(scored.scores, scored.hits)
         else:
             assert query is not None
-            assert rank is not None
-            stays, place = rank_and_filter(rule, scored.scores, scored.hits, query[here], sizes, columns)
-            rank[here] = place + 1
+            here = query if active is None else query[active]
+            given = rule, scored.scores, scored.hits, here, sizes, columns
+            if ranked:
+                stays, place = rank_and_filter(*given)
+            else:
+                stays = only_filter(*given)
+        reached.append(_Reached(active, scored.scores, place))
         survivors = np.flatnonzero(stays)
         tallies[stage].candidates_out += len(survivors)
-        if stage == len(rules) - 1:
-            kept[survivors if active is None else active[survivors]] = True
-        elif not len(survivors):
-            break
-        elif len(survivors) < len(stays):
+        if stage < len(rules) - 1 and 0 < len(survivors) < len(stays):
             clock = perf_counter()
             session.keep(survivors)
             tallies[stage].seconds += perf_counter() - clock
+        if len(survivors) < len(stays):
             active = survivors if active is None else active[survivors]
+        if not len(survivors):
+            break
         clock = perf_counter()
-    return Outcome(scores, stage_of, kept, rank)
+    kept = np.arange(frame.height) if active is None else active
+    return _of_kept(reached, kept, len(rules)) if only_kept else _of_all(reached, kept, len(rules), frame.height)
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """A stage's m candidates: their positions in the batch, None for all of it; scores; and 0-based places, if any."""
+
+    positions: NDArray[np.int64] | None
+    scores: NDArray[np.float64]
+    place: NDArray[np.int64] | None
+
+
+def _of_all(reached: Sequence[_Reached], kept: NDArray[np.int64], stages: int, n: int) -> Outcome:
+    scores = np.full((stages, n), np.nan)
+    stage_of = np.zeros(n, dtype=np.int32)
+    rank = np.zeros(n, dtype=np.int32)
+    for stage, some in enumerate(reached):
+        here = slice(None) if some.positions is None else some.positions
+        scores[stage, here] = some.scores
+        stage_of[here] = stage
+        if some.place is not None:
+            rank[here] = some.place + 1
+    is_kept = np.zeros(n, dtype=bool)
+    is_kept[kept] = True
+    return Outcome(scores, stage_of, is_kept, rank if n and reached[0].place is not None else None)
+
+
+def _of_kept(reached: Sequence[_Reached], kept: NDArray[np.int64], stages: int) -> Outcome:
+    scores = np.empty((stages, len(kept)))
+    for stage, some in enumerate(reached):
+        scores[stage] = some.scores[kept if some.positions is None else np.searchsorted(some.positions, kept)]
+    return Outcome(scores, np.full(len(kept), stages - 1, np.int32), np.ones(len(kept), bool), None, kept)
 
 
 def target_of(frame: pl.DataFrame) -> NDArray[np.int64] | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
 from cascade.features import feature_matrix
+from cascade.frames import take
 from cascade.scorer import StageInfo, StageScores
 
 ScoreFunction = Callable[[pl.DataFrame], Any]
@@ -55,7 +56,7 @@ class _FrameSession:
         return StageScores(values, self._scorer.stages[stage].flops, "fresh")
 
     def keep(self, survivors: NDArray[np.int64]) -> None:
-        self._frame = self._frame[survivors]
+        self._frame = take(self._frame, survivors)
 
 
 def estimator_function(estimator: Any, features: str | Sequence[str]) -> ScoreFunction:

@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
-from cascade.order import order_by, starts_of
+from cascade.ids import order_by_ids, runs_of
+from cascade.order import starts_of
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "qid": ("query_id", "q_id", "request_id"),
@@ -20,6 +21,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "target": (),
 }
 """Canonical column names and the names accepted for them."""
+
+_GLANCE = 1000  # rows looked at first, since those out of order mostly show it soon
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,17 @@ class Candidates:
         """The candidates [low, high) of the canonical order, with all their columns."""
         if self.order is None:
             return self.frame[low:high]
-        return self.frame[self.order[low:high]]
+        return take(self.frame, self.order[low:high])
 
     def columns(self, names: Sequence[str], positions: NDArray[np.int64]) -> pl.DataFrame:
         """Those of the named columns that the table has, at some positions of the canonical order."""
         chosen = self.frame.select(name for name in names if name in self.frame.columns)
-        return chosen[positions if self.order is None else self.order[positions]]
+        return take(chosen, positions if self.order is None else self.order[positions])
+
+
+def take(frame: pl.DataFrame, positions: NDArray[np.int64]) -> pl.DataFrame:
+    """The rows at some positions, all of at least 0; faster than `frame[positions]`, which looks for negative ones."""
+    return frame[pl.Series(positions.astype(np.uint32 if frame.height <= 1 << 32 else np.uint64))]
 
 
 def prepare(frame: pl.DataFrame, *, target: bool = False) -> Candidates:
@@ -72,14 +80,9 @@ def prepare(frame: pl.DataFrame, *, target: bool = False) -> Candidates:
         raise CascadeError(f"candidates must be a polars DataFrame, got {type(frame).__name__}; {remedy}")
     frame = _keys(canonical(frame, required=("qid", "docid", *(("target",) if target else ()))))
     _check_optional(frame)
-    order = None if _in_order(frame) else _canonical_order(frame)
-    keys = frame.select("qid", "docid")
-    if order is not None:
-        keys = keys[order]
-        _refuse_duplicates(keys)
-    new_query = keys.select((pl.col("qid") != pl.col("qid").shift()).fill_null(True)).to_series().to_numpy()
-    sizes = np.diff(np.append(np.flatnonzero(new_query), len(keys)))
-    return Candidates(frame, order, sizes)
+    if _in_order(frame[:_GLANCE]) and _in_order(frame):
+        return Candidates(frame, None, frame["qid"].rle().struct.field("len").cast(pl.Int64).to_numpy())
+    return Candidates(frame, *_canonical_order(frame))
 
 
 def canonical(frame: pl.DataFrame, required: tuple[str, ...]) -> pl.DataFrame:
@@ -143,51 +146,16 @@ def _in_order(frame: pl.DataFrame) -> bool:
     return bool(frame.select(rises.all()).item())
 
 
-def _canonical_order(frame: pl.DataFrame) -> NDArray[np.int64]:
-    """Rows sorted by (qid, docid); docids that fit a number of 64 bits are sorted as numbers, which is faster."""
-    number = _as_number(frame["docid"]) if len(frame) else None
-    if number is None or _wide(frame.schema["qid"]):
-        return frame.select(pl.arg_sort_by("qid", "docid")).to_series().cast(pl.Int64).to_numpy()
-    return order_by(_index(frame["qid"]), number)
-
-
-def _index(column: pl.Series) -> NDArray[np.int64]:
-    """Each value's place among the different values, ascending, from 0."""
-    runs = column.rle().struct  # where rows of a query stand together, few
-    heads, lengths = runs.field("value"), runs.field("len")
-    values = heads.unique().sort()
-    index = heads.cast(pl.Enum(values)).to_physical() if column.dtype == pl.String else values.search_sorted(heads)
-    return np.repeat(index.cast(pl.Int64).to_numpy(), lengths.to_numpy())
-
-
-def _as_number(column: pl.Series) -> NDArray[np.uint64] | None:
-    """A number for each id, in the ids' order: itself, or its bytes where these are at most eight; else None."""
-    if column.dtype.is_integer():
-        if _wide(column.dtype):
-            return None
-        if column.dtype == pl.UInt64:
-            return column.to_numpy()
-        return column.cast(pl.Int64).to_numpy().view(np.uint64) ^ np.uint64(1 << 63)
-    lengths = column.str.len_bytes()
-    longest = lengths.max()
-    assert isinstance(longest, int)
-    # Padding counts characters, so each must be a byte; and at the end of an id it would be lost among its like.
-    if longest > 8 or (lengths != column.str.len_chars()).any() or column.str.ends_with("\0").any():
-        return None
-    padded = column.str.pad_end(8, "\0").cast(pl.Binary)
-    return padded.bin.reinterpret(dtype=pl.UInt64, endianness="big").to_numpy()
-
-
-def _wide(dtype: pl.DataType) -> bool:
-    return dtype in (pl.Int128, pl.UInt128)
-
-
-def _refuse_duplicates(keys: pl.DataFrame) -> None:
-    same = ((pl.col("qid") == pl.col("qid").shift()) & (pl.col("docid") == pl.col("docid").shift())).fill_null(False)
-    twice = keys.filter(same)
-    if len(twice):
-        qid, docid = twice.row(0)
+def _canonical_order(frame: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n,) rows sorted by (qid, docid) and (q,) how many each query has; refuses the same pair twice."""
+    query, lengths = runs_of(frame["qid"])
+    order, again = order_by_ids(query, lengths, frame["docid"])
+    if len(again):
+        qid, docid = frame.select("qid", "docid").row(int(again[0]))
         raise CascadeError(
             f"candidates must be unique within a query: query {qid!r} has candidate {docid!r} more than once "
-            f"({len(twice)} surplus rows in all); drop them with .unique(['qid', 'docid'])"
+            f"({len(again)} surplus rows in all); drop them with .unique(['qid', 'docid'])"
         )
+    sizes = np.zeros(query.max(initial=-1) + 1, dtype=np.int64)
+    np.add.at(sizes, query, lengths)
+    return order, sizes

@@ -7,8 +7,9 @@ bounded. A *ranked* rule keeps the best so many of each query, so it needs the w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -18,20 +19,31 @@ from cascade.errors import CascadeError
 from cascade.numbers import is_finite, is_whole
 
 
-@dataclass(frozen=True)
 class Ranking:
     """The candidates of one stage, query by query, best first, as a ranked rule sees them.
 
-    scores: (n,) grouped by query, descending within each.
+    scores: (n,) grouped by query, descending within each; or a function that sorts them, called when a rule reads them.
     sizes: (queries,) candidates that came into this stage; may be 0.
     originals: (queries,) candidates that the query began with.
     columns: (queries,) each, what the columns named by the rule's `columns` hold for each query.
     """
 
-    scores: NDArray[np.float64]
-    sizes: NDArray[np.int64]
-    originals: NDArray[np.int64]
-    columns: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    def __init__(
+        self,
+        scores: NDArray[np.float64] | Callable[[], NDArray[np.float64]],
+        sizes: NDArray[np.int64],
+        originals: NDArray[np.int64],
+        columns: Mapping[str, NDArray[np.int64]] | None = None,
+    ) -> None:
+        self._scores = scores
+        self.sizes = sizes
+        self.originals = originals
+        self.columns = columns or {}
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """(n,) grouped by query, descending within each."""
+        return self._scores() if callable(self._scores) else self._scores
 
 
 class KeepRule(ABC):

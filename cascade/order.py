@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+
+class Keys(Protocol):
+    """What orders n candidates: 64-bit numbers, signed or not, in an array or made when asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.uint64] | NDArray[np.int64]:
+        """Those of consecutive candidates."""
+        ...
+
+
 _SIGN = np.int64(-(2**63))
 _PIECE = 1024  # candidates sorted at once where groups end often enough: the keys then stay in the fastest cache
-_LEAST_ROOM = 8
+_CHUNK = 65_536  # candidates prepared for it at once: what is computed on the way then stays in the next one
+_WORTH_DIVIDING = 64  # members of a group, in the mean
 
 
 def order_within(groups: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -20,42 +35,94 @@ def order_within(groups: NDArray[np.int64], scores: NDArray[np.float64]) -> NDAr
     return order_by(groups, _monotone(0.0 - scores))  # 0.0 - s also makes -0.0 and 0.0 the same
 
 
-def order_by(groups: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def order_by(groups: NDArray[np.int64], keys: Keys) -> NDArray[np.int64]:
     """Positions (n,) sorted by group, then key, then position, all ascending.
 
-    groups: (n,) integers of at least 0; keys: (n,).
+    groups: (n,) integers; keys: (n,), signed or not. Fastest where the members of a group stand together.
+    """
+    begins = np.flatnonzero(np.append(len(groups) > 0, groups[1:] != groups[:-1]))
+    return order_runs(groups[begins], np.diff(np.append(begins, len(groups))), keys)
 
-    One number of 64 bits a candidate is sorted, by value: the group, the key's leading bits, the position. The few
-    candidates whose leading bits agree are then put in order by the bits left out. Once the groups lie one behind the
-    other, whole groups are sorted a piece at a time. On 1,000,000 random scores of 1,000 groups this takes a third of
-    the time of `np.argsort` and less than a sixth of that of `np.lexsort`.
+
+def order_runs(
+    heads: NDArray[np.int64], lengths: NDArray[np.int64], keys: Keys, level: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """As `order_by`, of r runs laid end to end, each of members of one group.
+
+    heads: (r,) the group of each run, never that of the run before; lengths: (r,) how many it has. level: (n,) written
+    to: true for each in the order returned that has the group and the key of the one before.
+    """
+    if level is None:
+        level = np.empty(len(keys), dtype=np.bool_)
+    if (heads[1:] > heads[:-1]).all():
+        return _order_rising(lengths, keys, level)
+    if heads.min() >= 0 and heads.max() < 1 << 16:
+        runs = np.argsort(heads.astype(np.uint16), kind="stable")  # of 16 bits numpy sorts in linear time
+    else:
+        runs = order_runs(np.zeros(1, dtype=np.int64), np.array([len(heads)]), heads)
+    shift = np.empty(len(runs), dtype=np.int64)  # how far each run is from its place
+    shift[runs] = starts_of(lengths[runs])[:-1] - starts_of(lengths)[runs]
+    first = np.append(True, heads[runs][1:] != heads[runs][:-1])
+    if first.all():  # no group is in two runs
+        return _order_rising(lengths, keys, level, shift)
+    apart = np.empty(len(keys), dtype=np.int64)
+    apart[np.arange(len(keys)) + np.repeat(shift, lengths)] = np.arange(len(keys))
+    return apart[_order_rising(np.add.reduceat(lengths[runs], np.flatnonzero(first)), keys[:][apart], level)]
+
+
+def _order_rising(
+    sizes: NDArray[np.int64], keys: Keys, level: NDArray[np.bool_], shift: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """As `order_runs`, of rising groups of so many members each; `shift` puts each so far behind its place."""
+    order = np.empty(len(keys), dtype=np.int64)
+    if not len(keys):
+        return order
+    starts = starts_of(sizes)
+    for some, after in pairwise(_cuts(starts, _CHUNK).tolist()):
+        low, high = int(starts[some]), int(starts[after])
+        inside, same = _order_chunk(sizes[some:after], keys[low:high])
+        inside += low
+        to: slice | NDArray[np.int64] = slice(low, high)
+        if shift is not None:
+            to = np.arange(low, high) + np.repeat(shift[some:after], sizes[some:after])
+        order[to], level[to] = inside, same
+    return order
+
+
+def _order_chunk(
+    sizes: NDArray[np.int64], keys: NDArray[np.uint64] | NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The order and the level of `order_runs`, of rising groups of so many members each, at least one in all.
+
+    What is sorted, some groups at a time, is one number a candidate: its group, its key's leading bits and its
+    position, the first and the last counted from where the piece begins. It has 32 bits where these hold everything,
+    which takes half the time of 64. The few candidates whose leading bits agree are then put in order by the rest.
     """
     n = len(keys)
-    if not n:
-        return np.empty(0, dtype=np.int64)
-    if n > _PIECE and groups.max() < 1 << 16 and not _rise(groups):  # of 16 bits numpy sorts in linear time
-        apart = np.argsort(groups.astype(np.uint16), kind="stable")
-        return apart[order_by(groups[apart], keys[apart])]
-    for_position, for_group = (n - 1).bit_length(), int(groups.max()).bit_length()
-    room = 64 - for_position - for_group
-    if room < _LEAST_ROOM:
-        return np.lexsort((keys, groups))
-    keys = keys - keys.min()
-    left_out = max(0, int(keys.max()).bit_length() - room)
-    packed = keys >> np.uint64(left_out)
+    starts = starts_of(sizes)
+    cuts = _cuts(starts, _PIECE)
+    bounds, held = starts[cuts], np.diff(cuts)
+    begin = np.repeat(bounds[:-1], np.diff(bounds))
+    rest = (keys - keys.min()).view(np.uint64)  # where a difference of signed numbers wraps around, it is right again
+    for_position, for_group, for_key = _bits(np.diff(bounds) - 1), _bits(held - 1), _bits(rest)
+    left_out = max(0, for_key - (64 - for_position - for_group))
+    packed = rest >> np.uint64(left_out)
     if for_group:
-        packed |= groups.astype(np.uint64) << np.uint64(room)
+        group = np.arange(len(sizes)) - np.repeat(cuts[:-1], held)
+        packed |= np.repeat(group.astype(np.uint64) << np.uint64(for_key - left_out), sizes)
     packed <<= np.uint64(for_position)
-    packed |= np.arange(n, dtype=np.uint64)
-    for low, high in pairwise(_pieces(groups)):
-        packed[low:high].sort()
-    order = (packed & np.uint64((1 << for_position) - 1)).view(np.int64)
-    if left_out:
-        packed >>= np.uint64(for_position)
-        same = packed[1:] == packed[:-1]
-        if same.any():
-            _settle(order, same, keys & np.uint64((1 << left_out) - 1))
-    return order
+    packed |= (np.arange(n) - begin).view(np.uint64)
+    number: NDArray[Any] = packed.astype(np.uint32) if for_position + for_group + for_key <= 32 else packed
+    for low, high in pairwise(bounds.tolist()):
+        number[low:high].sort()
+    order = (number & number.dtype.type((1 << for_position) - 1)).astype(np.int64)
+    order += begin
+    number >>= number.dtype.type(for_position)
+    level = np.append(False, number[1:] == number[:-1])
+    level[bounds[:-1]] = False  # neighbours in different pieces
+    if left_out and level.any():
+        _settle(order, level, rest & np.uint64((1 << left_out) - 1))
+    return order, level
 
 
 def _monotone(values: NDArray[np.float64]) -> NDArray[np.uint64]:
@@ -64,27 +131,62 @@ def _monotone(values: NDArray[np.float64]) -> NDArray[np.uint64]:
     return (bits ^ ((bits >> 63) | _SIGN)).view(np.uint64)
 
 
-def _pieces(groups: NDArray[np.int64]) -> list[int]:
-    """0, n and between them ends of groups, about `_PIECE` apart; none between where the groups don't rise."""
-    n = len(groups)
-    if n <= _PIECE or not _rise(groups):
-        return [0, n]
-    ends = np.append(np.flatnonzero(groups[1:] != groups[:-1]) + 1, n)
-    return [0, *np.unique(ends[np.searchsorted(ends, np.append(np.arange(_PIECE, n, _PIECE), n))]).tolist()]
+def _bits(values: NDArray[Any]) -> int:
+    return int(values.max()).bit_length()
 
 
-def _rise(groups: NDArray[np.int64]) -> bool:
-    return not (groups[1:] < groups[:-1]).any()
+def _cuts(starts: NDArray[np.int64], apart: int) -> NDArray[np.int64]:
+    """0, the number of groups and between them groups that start about `apart` from each other."""
+    within = np.searchsorted(starts, np.arange(apart, starts[-1], apart))
+    within = within[starts[within] < starts[-1]]
+    return np.unique(np.concatenate([[0], within, [len(starts) - 1]]))
 
 
-def _settle(order: NDArray[np.int64], same: NDArray[np.bool_], rest: NDArray[np.uint64]) -> None:
-    """Order the runs of equal leading bits (`same[i]`: those at i and i + 1) by the (n,) bits left out, in place."""
-    at = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
-    run = np.insert(np.cumsum(~same, dtype=np.int64), 0, 0)[at]
+def _settle(order: NDArray[np.int64], level: NDArray[np.bool_], rest: NDArray[np.uint64]) -> None:
+    """Put runs of equal leading bits (`level[i]`: those at i - 1 and i) in the order of the (n,) bits left out."""
+    at, lengths = level_runs(level)
     members = order[at]
-    rest = rest[members]
-    if np.any((rest[1:] < rest[:-1]) & (run[1:] == run[:-1])):
-        order[at] = members[order_by(run, rest)]
+    order[at] = members[order_runs(np.arange(len(lengths)), lengths, rest[members], inside := np.empty_like(level[at]))]
+    level[at] = inside
+
+
+def level_runs(level: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where those are that are level with a neighbour (`level[i]`: i - 1 and i are), and the length of each run."""
+    at = np.flatnonzero(level | np.append(level[1:], False))
+    begins = np.flatnonzero(~level[at])
+    return at, np.diff(np.append(begins, len(at)))
+
+
+def best_of_each(
+    groups: NDArray[np.int64], scores: NDArray[np.float64], sizes: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(n,) whether each is among the best so many of its group, ties by position.
+
+    groups: (n,) rising; scores: (n,) finite; sizes: (groups,) members of each; counts: (groups,) how many of each. Of
+    large groups only the score that divides them is looked for, which takes a fifth of the time of sorting them.
+    """
+    if len(scores) < _WORTH_DIVIDING * np.count_nonzero(sizes):
+        best = np.empty(len(scores), dtype=np.bool_)
+        best[order_within(groups, scores)] = places(sizes) < np.repeat(counts, sizes)
+        return best
+    least = np.where(counts > 0, -np.inf, np.inf)
+    starts = starts_of(sizes)
+    divided = scores.copy()
+    cut = np.flatnonzero((counts > 0) & (counts < sizes))
+    at = sizes[cut] - counts[cut]
+    for low, high, place in zip(starts[cut].tolist(), starts[cut + 1].tolist(), at.tolist(), strict=True):
+        divided[low:high].partition(place)
+    least[cut] = divided[starts[cut] + at]
+    least = np.repeat(least, sizes)
+    best = scores >= least
+    if np.count_nonzero(best) > np.minimum(sizes, np.maximum(counts, 0)).sum():
+        better, level = scores > least, scores == least
+        places_left = counts - np.bincount(groups[better], minlength=len(sizes))
+        at = np.flatnonzero(level)
+        among = groups[at]
+        best = better
+        best[at] = places(np.bincount(among, minlength=len(sizes))) < places_left[among]
+    return best
 
 
 def starts_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:

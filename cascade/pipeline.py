@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
 
@@ -118,18 +118,13 @@ class Cascade:
         candidates = self._prepare(frame)
         tallies = [Tally() for _ in self.rules]
         outcomes: list[Outcome] = []
-        positions: list[NDArray[np.int64]] = []  # of the outcomes, where these are not all candidates
         for low, high, sizes in _batches(candidates, batch, whole=not self.pointwise):
-            outcome = run_batch(self.scorer, self.rules, candidates.rows(low, high), sizes, tallies)
-            if only_kept:
-                at = np.flatnonzero(outcome.kept)
-                outcome = outcome.of(at)
-                positions.append(low + at)
-            outcomes.append(outcome)
+            rows = candidates.rows(low, high)
+            outcome = run_batch(self.scorer, self.rules, rows, sizes, tallies, only_kept=only_kept)
+            outcomes.append(outcome if outcome.at is None else replace(outcome, at=outcome.at + low))
             if progress is not None:
                 progress(high, len(candidates))
-        among = np.concatenate(positions) if positions else None
-        table = _table(candidates, _joined(outcomes, len(self.rules), whole=not self.pointwise), among)
+        table = _table(candidates, _joined(outcomes, len(self.rules)))
         stages = tuple(
             StageRun(info, rule, t.candidates_in, t.candidates_out, t.flops_each, t.seconds, t.mode)
             for info, rule, t in zip(self.scorer.stages, self.rules, tallies, strict=True)
@@ -165,36 +160,37 @@ def _batches(candidates: Candidates, batch: int, *, whole: bool) -> Iterator[tup
         first = after
 
 
-def _joined(outcomes: Sequence[Outcome], stages: int, *, whole: bool) -> Outcome:
+def _joined(outcomes: Sequence[Outcome], stages: int) -> Outcome:
     if not outcomes:
-        return Outcome(np.empty((stages, 0)), np.empty(0, np.int32), np.empty(0, bool), np.empty(0, np.int32))
+        return Outcome(np.empty((stages, 0)), np.empty(0, np.int32), np.empty(0, bool), None)
+    ranks = [o.rank for o in outcomes if o.rank is not None]
+    at = [o.at for o in outcomes if o.at is not None]
     return Outcome(
         np.concatenate([o.scores for o in outcomes], axis=1),
         np.concatenate([o.stage for o in outcomes]),
         np.concatenate([o.kept for o in outcomes]),
-        np.concatenate([o.rank for o in outcomes if o.rank is not None]) if whole else None,
+        np.concatenate(ranks) if ranks else None,
+        np.concatenate(at) if at else None,
     )
 
 
-def _table(candidates: Candidates, outcome: Outcome, among: NDArray[np.int64] | None) -> pl.DataFrame:
-    """The result frame, sorted by qid, then rank.
-
-    among: where in the canonical order those of the outcome stand, the best of their queries; None for everybody.
-    """
+def _table(candidates: Candidates, outcome: Outcome) -> pl.DataFrame:
+    """The result frame, sorted by qid, then rank; those of the outcome are the best of their queries, or everybody."""
     n, stages = len(outcome.stage), len(outcome.scores)
     last = np.take_along_axis(outcome.scores, outcome.stage[None, :].astype(np.int64), axis=0)[0]
-    query = np.repeat(np.arange(len(candidates.sizes)), candidates.sizes)
-    sizes = candidates.sizes
-    if among is not None:
-        query = query[among]
-        sizes = np.bincount(query, minlength=len(sizes))
+    if outcome.at is None:
+        sizes = candidates.sizes
+        query = np.repeat(np.arange(len(sizes)), sizes)
+    else:
+        query = np.searchsorted(candidates.starts, outcome.at, side="right") - 1
+        sizes = np.bincount(query, minlength=len(candidates.sizes))
     if outcome.rank is None:
         tier = stages - outcome.stage - outcome.kept  # 0 for what was kept, then the later the stage the better
         row = order_within(query * (stages + 1) + tier, last)
     else:
         row = np.empty(n, dtype=np.int64)
         row[starts_of(sizes)[query] + outcome.rank - 1] = np.arange(n)
-    keys = candidates.columns(("qid", "docid", "label", "target"), row if among is None else among[row])
+    keys = candidates.columns(("qid", "docid", "label", "target"), row if outcome.at is None else outcome.at[row])
     columns = {
         "rank": (places(sizes) + 1).astype(np.int32),
         "score": last[row],
