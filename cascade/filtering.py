@@ -65,7 +65,8 @@ def _counts(
     columns: Mapping[str, NDArray[np.int64]] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(queries,) how many of each query stay, and (queries,) how many came."""
-    sizes = np.bincount(query, minlength=len(originals))
+    whole = len(query) == originals.sum()
+    sizes = originals if whole else np.bincount(query, minlength=len(originals))
     return rule.counts(Ranking(best_first, sizes, originals, columns)), sizes
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cascade.order import Keys, level_runs, order_runs
 
 _WORD = 8  # bytes of a string in a number
+_BLOCK = 4096  # strings after which it is written down where the next begins
 _BYTES = np.array([(1 << 8 * some) - 1 for some in range(_WORD + 1)], dtype=np.uint64)  # masks of the first so many
 
 
@@ -84,20 +85,24 @@ class _Words:
     """
 
     def __init__(self, ids: pl.Series, lengths: NDArray[np.uint32], done: int) -> None:
-        self._ids = ids
+        self._data = ids.cast(pl.Binary).cast(pl.List(pl.UInt8)).explode(empty_as_null=False).to_numpy()
         self._lengths = lengths
         self._done = done
+        self._blocks = np.append(0, np.cumsum(np.add.reduceat(lengths, np.arange(0, len(ids), _BLOCK), dtype=np.int64)))
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._lengths)
 
     def __getitem__(self, part: slice) -> NDArray[np.uint64]:
-        data = self._ids[part].cast(pl.Binary).cast(pl.List(pl.UInt8)).explode(empty_as_null=False).to_numpy()
-        aligned = np.zeros(len(data) // _WORD + 2, dtype="<u8")
-        aligned.view(np.uint8)[: len(data)] = data
-        lengths = self._lengths[part].astype(np.int64)
+        first, after, _ = part.indices(len(self))
+        lengths = self._lengths[first:after].astype(np.int64)
         begin = np.cumsum(lengths)
         begin -= lengths
+        block = first // _BLOCK
+        data = self._data[self._blocks[block] + self._lengths[block * _BLOCK : first].sum(dtype=np.int64) :]
+        data = data[: lengths.sum()]
+        aligned = np.zeros(len(data) // _WORD + 2, dtype="<u8")
+        aligned.view(np.uint8)[: len(data)] = data
         if self._done:
             begin += np.minimum(lengths, self._done)
         at = begin >> 3

@@ -24,7 +24,7 @@ class Keys(Protocol):
 _SIGN = np.int64(-(2**63))
 _PIECE = 1024  # candidates sorted at once where groups end often enough: the keys then stay in the fastest cache
 _CHUNK = 65_536  # candidates prepared for it at once: what is computed on the way then stays in the next one
-_WORTH_DIVIDING = 64  # members of a group, in the mean
+_WORTH_DIVIDING = 32  # members of a group, in the mean
 
 
 def order_within(groups: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
