@@ -27,7 +27,8 @@ def column(stage: int) -> Any:
 
 def ours(frame: pl.DataFrame, only_kept: bool = False) -> pl.DataFrame:
     stages = range(len(CUTOFFS))
-    scorer = CallableScorer([column(stage) for stage in stages], [StageInfo(None, 0, 0.0) for _ in stages])
+    infos, reads = [StageInfo(None, 0, 0.0) for _ in stages], [[f"s{stage}"] for stage in stages]
+    scorer = CallableScorer([column(stage) for stage in stages], infos, reads)
     return Cascade(scorer, [TopK(k) for k in CUTOFFS]).run(frame, only_kept=only_kept).frame
 
 

@@ -46,8 +46,9 @@ from cascade.ranking import Evaluation, evaluate
 from cascade.recorded import kept_as_many, recorded_result, recorded_scores
 from cascade.relevance import relevant_pairs
 from cascade.report import system_report
+from cascade.rows import Rows
 from cascade.scored import Scored
-from cascade.scorer import Mode, Scorer, Session, StageInfo, StageScores
+from cascade.scorer import Mode, RowScorer, Scorer, Session, StageInfo, StageScores
 from cascade.significance import bootstrap_interval, compare_systems, holm, paired_p
 from cascade.stage_ranking import (
     Agreement,
@@ -106,6 +107,8 @@ __all__ = [
     "PromiseError",
     "RankedRule",
     "Ranking",
+    "RowScorer",
+    "Rows",
     "ScoreAtLeast",
     "ScoreDrop",
     "Scored",

@@ -19,7 +19,7 @@ from cascade.filtering import only_filter
 from cascade.frames import prepare
 from cascade.keep import KeepRule, PointwiseRule
 from cascade.pipeline import DEFAULT_BATCH, Progress, check_batch
-from cascade.scorer import Scorer, StageInfo
+from cascade.scorer import Scorer, StageInfo, begin
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ def score_all(
     scores = np.empty((count, n))
     hits: list[NDArray[np.bool_] | None] = [None] * count
     for low in range(0, n, batch):
-        rows = candidates.rows(low, low + batch)
+        rows = candidates.batch(low, low + batch)
         target = target_of(rows)
-        session = scorer.start(rows)
+        session = begin(scorer, rows)
         for stage in range(count):
             if from_scratch and stage:
-                session = scorer.start(rows)
+                session = begin(scorer, rows)
             scored = score_stage(session, stage, rows, None, target)
             scores[stage, low : low + batch] = scored.scores
             if scored.hits is not None:

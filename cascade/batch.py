@@ -16,7 +16,8 @@ from cascade.errors import CascadeError
 from cascade.filtering import only_filter, rank_and_filter
 from cascade.keep import KeepRule, PointwiseRule
 from cascade.per_query import per_query
-from cascade.scorer import Mode, Scorer, Session
+from cascade.rows import Rows
+from cascade.scorer import Mode, Scorer, Session, begin
 
 
 @dataclass
@@ -59,13 +60,13 @@ class Outcome:
 def run_batch(
     scorer: Scorer,
     rules: Sequence[KeepRule],
-    frame: pl.DataFrame,
+    rows: Rows,
     sizes: NDArray[np.int64] | None,
     tallies: Sequence[Tally],
     *,
     only_kept: bool = False,
 ) -> Outcome:
-    """Take the candidates of `frame` (n rows in canonical order) through every stage.
+    """Take a batch of n candidates in canonical order through every stage.
 
     sizes: (q,) candidates of each query, which then must all be whole; None to filter without ranking, which
     only pointwise rules allow. tallies: one per stage, added to. only_kept: the outcome is of what the last stage
@@ -75,12 +76,12 @@ def run_batch(
     query = None if sizes is None else np.repeat(np.arange(len(sizes)), sizes)
     reached: list[_Reached] = []
     active: NDArray[np.int64] | None = None  # positions in the batch still in; None while that is all of them
-    target = target_of(frame)
-    columns = None if sizes is None else per_query(rules, frame, sizes)
+    target = target_of(rows)
+    columns = None if sizes is None else per_query(rules, rows, sizes)
     clock = perf_counter()
-    session = scorer.start(frame)
+    session = begin(scorer, rows)
     for stage, rule in enumerate(rules):
-        scored = score_stage(session, stage, frame, active, target)
+        scored = score_stage(session, stage, rows, active, target)
         tally(tallies[stage], scored, perf_counter() - clock)
         place = None
         if sizes is None:
@@ -106,8 +107,8 @@ def run_batch(
         if not len(survivors):
             break
         clock = perf_counter()
-    kept = np.arange(frame.height) if active is None else active
-    return _of_kept(reached, kept, len(rules)) if only_kept else _of_all(reached, kept, len(rules), frame.height)
+    kept = np.arange(len(rows)) if active is None else active
+    return _of_kept(reached, kept, len(rules)) if only_kept else _of_all(reached, kept, len(rules), len(rows))
 
 
 @dataclass(frozen=True)
@@ -141,20 +142,20 @@ def _of_kept(reached: Sequence[_Reached], kept: NDArray[np.int64], stages: int) 
     return Outcome(scores, np.full(len(kept), stages - 1, np.int32), np.ones(len(kept), bool), None, kept)
 
 
-def target_of(frame: pl.DataFrame) -> NDArray[np.int64] | None:
+def target_of(rows: Rows) -> NDArray[np.int64] | None:
     """The `target` column, or None without one."""
-    return frame["target"].cast(pl.Int64).to_numpy() if "target" in frame.columns else None
+    return rows.read(["target"])["target"].cast(pl.Int64).to_numpy() if "target" in rows.columns else None
 
 
 def score_stage(
     session: Session,
     stage: int,
-    frame: pl.DataFrame,
+    rows: Rows,
     active: NDArray[np.int64] | None,
     target: NDArray[np.int64] | None,
 ) -> Scored:
     """Ask for a stage's scores and check them; errors name the stage, and the candidate if there is one."""
-    n = frame.height if active is None else len(active)
+    n = len(rows if active is None else active)
     try:
         result = session.score(stage)
     except Exception as error:
@@ -163,8 +164,8 @@ def score_stage(
     try:
         return checked(result, stage, n, target if target is None or active is None else target[active])
     except NotFiniteError as error:
-        row = error.position if active is None else int(active[error.position])
-        qid, docid = frame.select("qid", "docid").row(row)
+        at = error.position if active is None else active[error.position]
+        qid, docid = rows.read(["qid", "docid"], np.array([at])).row(0)
         raise CascadeError(
             f"stage {stage}: scores must be finite, got {error.value} for query {qid!r}, "
             f"candidate {docid!r}; mend its features or the model"

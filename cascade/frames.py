@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cascade.errors import CascadeError
 from cascade.ids import order_by_ids, runs_of
 from cascade.order import starts_of
+from cascade.rows import Rows
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "qid": ("query_id", "q_id", "request_id"),
@@ -49,21 +50,17 @@ class Candidates:
         """(q + 1,) position of each query's first candidate, and n."""
         return starts_of(self.sizes)
 
+    def batch(self, low: int, high: int) -> Rows:
+        """The candidates [low, high) of the canonical order."""
+        return Rows(self.frame[low:high]) if self.order is None else Rows(self.frame, self.order[low:high])
+
     def rows(self, low: int, high: int) -> pl.DataFrame:
-        """The candidates [low, high) of the canonical order, with all their columns."""
-        if self.order is None:
-            return self.frame[low:high]
-        return take(self.frame, self.order[low:high])
+        """The same with all their columns."""
+        return self.batch(low, high).frame
 
     def columns(self, names: Sequence[str], positions: NDArray[np.int64]) -> pl.DataFrame:
         """Those of the named columns that the table has, at some positions of the canonical order."""
-        chosen = self.frame.select(name for name in names if name in self.frame.columns)
-        return take(chosen, positions if self.order is None else self.order[positions])
-
-
-def take(frame: pl.DataFrame, positions: NDArray[np.int64]) -> pl.DataFrame:
-    """The rows at some positions, all of at least 0; faster than `frame[positions]`, which looks for negative ones."""
-    return frame[pl.Series(positions.astype(np.uint32 if frame.height <= 1 << 32 else np.uint64))]
+        return Rows(self.frame, self.order).read(names, positions)
 
 
 def prepare(frame: pl.DataFrame, *, target: bool = False) -> Candidates:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cascade.errors import CascadeError
 from cascade.keep import KeepRule, RankedRule
 from cascade.order import starts_of
+from cascade.rows import Rows
 
 
 def check_columns(rules: Sequence[KeepRule], frame: pl.DataFrame) -> None:
@@ -30,14 +31,14 @@ def check_columns(rules: Sequence[KeepRule], frame: pl.DataFrame) -> None:
             _check_values(name, frame, rule)
 
 
-def per_query(rules: Sequence[KeepRule], frame: pl.DataFrame, sizes: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+def per_query(rules: Sequence[KeepRule], rows: Rows, sizes: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """(queries,) of each column that the rules read, 0 for null.
 
-    frame: whole queries in canonical order, checked. sizes: (queries,) candidates of each.
+    rows: whole queries in canonical order, checked. sizes: (queries,) candidates of each.
     """
     names = {name for rule in rules if isinstance(rule, RankedRule) for name in rule.columns}
-    first = starts_of(sizes)[:-1]
-    return {name: frame[name].cast(pl.Int64).fill_null(0).to_numpy()[first] for name in sorted(names)}
+    first = rows.read(sorted(names), starts_of(sizes)[:-1])
+    return {name: first[name].cast(pl.Int64).fill_null(0).to_numpy() for name in first.columns}
 
 
 def _check_values(name: str, frame: pl.DataFrame, rule: RankedRule) -> None:

@@ -119,7 +119,7 @@ class Cascade:
         tallies = [Tally() for _ in self.rules]
         outcomes: list[Outcome] = []
         for low, high, sizes in _batches(candidates, batch, whole=not self.pointwise):
-            rows = candidates.rows(low, high)
+            rows = candidates.batch(low, high)
             outcome = run_batch(self.scorer, self.rules, rows, sizes, tallies, only_kept=only_kept)
             outcomes.append(outcome if outcome.at is None else replace(outcome, at=outcome.at + low))
             if progress is not None:

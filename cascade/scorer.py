@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
+from cascade.rows import Rows
 
 Mode = Literal["fresh", "reuse", "recompute"]
 """How a stage came by its scores: `fresh` the session held nothing to build on, `reuse` it widened what an
@@ -97,3 +98,17 @@ class Scorer(Protocol):
     def start(self, candidates: pl.DataFrame) -> Session:
         """Begin with these candidates: a frame with `qid`, `docid` and whatever columns the scorer reads."""
         ...
+
+
+@runtime_checkable
+class RowScorer(Scorer, Protocol):
+    """A scorer that says what it reads, and of whom, so that nothing else is gathered: less to do for a wide table."""
+
+    def start_rows(self, rows: Rows) -> Session:
+        """As `start`."""
+        ...
+
+
+def begin(scorer: Scorer, rows: Rows) -> Session:
+    """A session over a batch, which a `RowScorer` reads for itself; any other gets all columns of all candidates."""
+    return scorer.start_rows(rows) if isinstance(scorer, RowScorer) else scorer.start(rows.frame)

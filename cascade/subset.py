@@ -9,7 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
-from cascade.scorer import Scorer, Session, StageScores
+from cascade.rows import Rows
+from cascade.scorer import Scorer, Session, StageScores, begin
 
 
 class SubsetScorer:
@@ -31,7 +32,11 @@ class SubsetScorer:
 
     def start(self, candidates: pl.DataFrame) -> _SubsetSession:
         """A session of the whole scorer, asked for these stages only."""
-        return _SubsetSession(self._scorer.start(candidates), self._chosen)
+        return self.start_rows(Rows(candidates))
+
+    def start_rows(self, rows: Rows) -> _SubsetSession:
+        """The same over candidates whose columns are yet to be gathered."""
+        return _SubsetSession(begin(self._scorer, rows), self._chosen)
 
 
 class _SubsetSession:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cascade import CascadeError, StageInfo, StageScores
+from cascade import CascadeError, Rows, StageInfo, StageScores
 from slicing import IncrementalScorer, Ranker, RankerSession, RefusedValue, SlicingError, parameter_count
 from slicing.reuse import Reuse
 
@@ -21,10 +21,14 @@ def columns_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, NDArray[n
     Raises:
         CascadeError: when a column is missing.
     """
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise CascadeError(f"unable to find column {missing[0]!r}, which the ranker reads; columns: {frame.columns}")
+    _refuse_missing(names, frame.columns)
     return {name: _array(frame[name]) for name in names}
+
+
+def _refuse_missing(names: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise CascadeError(f"unable to find column {missing[0]!r}, which the ranker reads; columns: {list(columns)}")
 
 
 def _array(column: pl.Series) -> NDArray[np.generic]:
@@ -71,27 +75,31 @@ class RankerScorer:
 
     def start(self, candidates: pl.DataFrame) -> "_RankerSession":
         """A session over the candidates' columns."""
+        return self.start_rows(Rows(candidates))
 
-        def read(names: Sequence[str], rows: NDArray[np.int64] | None) -> dict[str, NDArray[np.generic]]:
-            missing = [name for name in names if name not in candidates.columns]
-            return columns_of(candidates if rows is None or missing else candidates.select(names)[rows], names)
+    def start_rows(self, rows: Rows) -> "_RankerSession":
+        """The same over candidates whose columns are yet to be gathered."""
+
+        def read(names: Sequence[str], positions: NDArray[np.int64] | None) -> dict[str, NDArray[np.generic]]:
+            _refuse_missing(names, rows.columns)
+            return columns_of(rows.read(names, positions), names)
 
         queries = None
         if self.ranker.query:
-            queries = candidates["qid"].rank("dense").cast(pl.Int64).to_numpy() - 1
-        session = RankerSession(self.ranker, self._scorer, read, len(candidates), queries)
-        return _RankerSession(session, self.ranker.rates, candidates, self._where)
+            queries = rows.read(["qid"])["qid"].rank("dense").cast(pl.Int64).to_numpy() - 1
+        session = RankerSession(self.ranker, self._scorer, read, len(rows), queries)
+        return _RankerSession(session, self.ranker.rates, rows, self._where)
 
 
 class _RankerSession:
-    def __init__(self, session: RankerSession, rates: Sequence[float], candidates: pl.DataFrame, where: object) -> None:
-        self._session, self._rates, self._candidates, self._where = session, rates, candidates, where
+    def __init__(self, session: RankerSession, rates: Sequence[float], rows: Rows, where: object) -> None:
+        self._session, self._rates, self._rows, self._where = session, rates, rows, where
 
     def score(self, stage: int) -> StageScores:
         try:
             values = self._session.widen(self._rates[stage])
         except RefusedValue as error:
-            raise named(error, self._candidates, self._where) from error
+            raise named(error, self._rows.read(("qid", "docid")), self._where) from error
         return StageScores(values.float().numpy(), self._session.session.flops, self._session.session.mode)
 
     def keep(self, survivors: NDArray[np.int64]) -> None:

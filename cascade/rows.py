@@ -1,0 +1,46 @@
+"""A batch of candidates whose columns are gathered when they are asked for, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+
+class Rows:
+    """n candidates of a table, in an order of their own.
+
+    table: any number of rows. at: (n,) the row of each candidate; None when they are the table's rows as they stand.
+    """
+
+    def __init__(self, table: pl.DataFrame, at: NDArray[np.int64] | None = None) -> None:
+        self._table = table
+        self._at = at
+
+    def __len__(self) -> int:
+        return self._table.height if self._at is None else len(self._at)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the table's columns."""
+        return self._table.columns
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """All candidates with all columns."""
+        return self.read(self.columns)
+
+    def read(self, names: Iterable[str], positions: NDArray[np.int64] | None = None) -> pl.DataFrame:
+        """Those of the named columns that the table has, for the candidates at some positions; None for all."""
+        chosen = pl.DataFrame([self._table[name] for name in dict.fromkeys(names) if name in self._table.columns])
+        if self._at is not None:
+            positions = self._at if positions is None else self._at[positions]
+        return chosen if positions is None or not chosen.width else take(chosen, positions)
+
+
+def take(frame: pl.DataFrame, positions: NDArray[np.int64]) -> pl.DataFrame:
+    """The rows at some positions, all of at least 0; faster than `frame[positions]`, which looks for negative ones."""
+    return frame[pl.Series(positions.astype(np.uint32 if frame.height <= 1 << 32 else np.uint64))]
