@@ -75,6 +75,7 @@ def _order_rising(
 ) -> NDArray[np.int64]:
     """As `order_runs`, of rising groups of so many members each; `shift` puts each so far behind its place."""
     order = np.empty(len(keys), dtype=np.int64)
+    level[:] = False
     if not len(keys):
         return order
     starts = starts_of(sizes)
@@ -85,7 +86,9 @@ def _order_rising(
         to: slice | NDArray[np.int64] = slice(low, high)
         if shift is not None:
             to = np.arange(low, high) + np.repeat(shift[some:after], sizes[some:after])
-        order[to], level[to] = inside, same
+        order[to] = inside
+        if same.any():
+            level[to] = same
     return order
 
 
