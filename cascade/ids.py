@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cascade.order import Keys, level_runs, order_runs
 
 _WORD = 8  # bytes of a string in a number
-_BLOCK = 4096  # strings after which it is written down where the next begins
+_AT_ONCE = 65_536  # strings whose lengths are looked at together
 _BYTES = np.array([(1 << 8 * some) - 1 for some in range(_WORD + 1)], dtype=np.uint64)  # masks of the first so many
 
 
@@ -57,7 +57,7 @@ def order_by_ids(
 
 def _prefix(ids: pl.Series) -> int:
     """How many bytes need no look, being the same at the beginning of all strings; 0 where one number says it all."""
-    if ids.dtype != pl.String or ids.str.len_bytes().to_numpy().max() <= _WORD:
+    if ids.dtype != pl.String or _longest(ids) <= _WORD:
         return 0
     least, most = (np.frombuffer(str(end).encode(), dtype=np.uint8) for end in (ids.min(), ids.max()))
     both = min(len(least), len(most))
@@ -72,10 +72,15 @@ def _numbers(ids: pl.Series, done: int) -> tuple[Keys, bool]:
         return ids.to_numpy(), True
     if ids.dtype != pl.String:
         return ids.cast(pl.Int64).to_numpy(), True
-    lengths = ids.str.len_bytes().to_numpy()
-    if done and done >= lengths.max():  # what is level now differs in bytes of zero at the end, or in nothing
-        return lengths.astype(np.uint64), True
-    return _Words(ids, lengths, done), False
+    if done and done >= _longest(ids):  # what is level now differs in bytes of zero at the end, or in nothing
+        return ids.str.len_bytes().cast(pl.Int64).to_numpy(), True
+    return _Words(ids, done), False
+
+
+def _longest(strings: pl.Series) -> int:
+    """Bytes of the longest, looked for a part at a time."""
+    parts = (strings[low : low + _AT_ONCE] for low in range(0, len(strings), _AT_ONCE))
+    return max((int(part.str.len_bytes().to_numpy().max()) for part in parts), default=0)
 
 
 class _Words:
@@ -85,25 +90,21 @@ class _Words:
     where they lie, one string behind the other, in two aligned numbers each.
     """
 
-    def __init__(self, ids: pl.Series, lengths: NDArray[np.uint32], done: int) -> None:
-        self._data = ids.cast(pl.Binary).cast(pl.List(pl.UInt8)).explode(empty_as_null=False).to_numpy()
-        self._lengths = lengths
+    def __init__(self, ids: pl.Series, done: int) -> None:
+        self._ids = ids.cast(pl.Binary)
         self._done = done
-        self._blocks = np.append(0, np.cumsum(np.add.reduceat(lengths, np.arange(0, len(ids), _BLOCK), dtype=np.int64)))
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._ids)
 
     def __getitem__(self, part: slice) -> NDArray[np.uint64]:
-        first, after, _ = part.indices(len(self))
-        lengths = self._lengths[first:after].astype(np.int64)
-        begin = np.cumsum(lengths)
-        begin -= lengths
-        block = first // _BLOCK
-        data = self._data[self._blocks[block] + self._lengths[block * _BLOCK : first].sum(dtype=np.int64) :]
-        data = data[: lengths.sum()]
+        ids = self._ids[part]
+        data = ids.cast(pl.List(pl.UInt8)).explode(empty_as_null=False).to_numpy()
         aligned = np.zeros(len(data) // _WORD + 2, dtype="<u8")
         aligned.view(np.uint8)[: len(data)] = data
+        lengths = ids.bin.size().to_numpy().astype(np.int64)
+        begin = np.cumsum(lengths)
+        begin -= lengths
         if self._done:
             begin += np.minimum(lengths, self._done)
         at = begin >> 3
