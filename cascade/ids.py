@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from cascade.order import Keys, level_runs, order_runs
 
 _WORD = 8  # bytes of a string in a number
-_AT_ONCE = 65_536  # strings whose lengths are looked at together
 _BYTES = np.array([(1 << 8 * some) - 1 for some in range(_WORD + 1)], dtype=np.uint64)  # masks of the first so many
 
 
@@ -42,45 +41,42 @@ def order_by_ids(
     level = np.zeros(len(ids), dtype=np.bool_)
     if not len(ids):
         return np.arange(0), np.arange(0)
-    done = _prefix(ids)
-    numbers, last = _numbers(ids, done)
+    numbers, done = _numbers(ids, 0)
     order = order_runs(heads, lengths, numbers, level)
-    while not last and level.any():
+    while done and level.any():
         at, lengths = level_runs(level)
-        done += _WORD
-        numbers, last = _numbers(ids[pl.Series(order[at])], done)
+        numbers, done = _numbers(ids[pl.Series(order[at])], done)
         inside = np.empty(len(at), dtype=np.bool_)
         order[at] = order[at][order_runs(np.arange(len(lengths)), lengths, numbers, inside)]
         level[at] = inside
     return order, order[level]
 
 
-def _prefix(ids: pl.Series) -> int:
-    """How many bytes need no look, being the same at the beginning of all strings; 0 where one number says it all."""
-    if ids.dtype != pl.String or _longest(ids) <= _WORD:
-        return 0
-    least, most = (np.frombuffer(str(end).encode(), dtype=np.uint8) for end in (ids.min(), ids.max()))
+def _numbers(ids: pl.Series, done: int) -> tuple[Keys, int]:
+    """(n,) numbers in the order of the ids, as far as their first so many bytes tell; 0 where they say it all.
+
+    done: bytes, the first of each id, that need no look, since only ids are compared that agree in them.
+    """
+    if _wide(ids.dtype):
+        return ids.rank("dense").cast(pl.UInt64).to_numpy(), 0
+    if ids.dtype == pl.UInt64:
+        return ids.to_numpy(), 0
+    if ids.dtype != pl.String:
+        return ids.cast(pl.Int64).to_numpy(), 0
+    lengths = ids.str.len_bytes().to_numpy()
+    longest = int(lengths.max())
+    if done and done >= longest:  # what is level now differs in bytes of zero at the end, or in nothing
+        return lengths.astype(np.int64), 0
+    if not done and longest > _WORD:
+        done = _shared(ids)
+    return _Words(ids, lengths, done), done + _WORD
+
+
+def _shared(strings: pl.Series) -> int:
+    """How many bytes are the same at the beginning of all of them."""
+    least, most = (np.frombuffer(str(end).encode(), dtype=np.uint8) for end in (strings.min(), strings.max()))
     both = min(len(least), len(most))
     return int(np.append(least[:both] != most[:both], True).argmax())
-
-
-def _numbers(ids: pl.Series, done: int) -> tuple[Keys, bool]:
-    """(n,) numbers in the order of the ids, which agree in their first `done` bytes, and whether they say it all."""
-    if _wide(ids.dtype):
-        return ids.rank("dense").cast(pl.UInt64).to_numpy(), True
-    if ids.dtype == pl.UInt64:
-        return ids.to_numpy(), True
-    if ids.dtype != pl.String:
-        return ids.cast(pl.Int64).to_numpy(), True
-    if done and done >= _longest(ids):  # what is level now differs in bytes of zero at the end, or in nothing
-        return ids.str.len_bytes().cast(pl.Int64).to_numpy(), True
-    return _Words(ids, done), False
-
-
-def _longest(strings: pl.Series) -> int:
-    """Bytes of the longest, looked for a part at a time."""
-    parts = (strings[low : low + _AT_ONCE] for low in range(0, len(strings), _AT_ONCE))
-    return max((int(part.str.len_bytes().to_numpy().max()) for part in parts), default=0)
 
 
 class _Words:
@@ -90,23 +86,24 @@ class _Words:
     where they lie, one string behind the other, in two aligned numbers each.
     """
 
-    def __init__(self, ids: pl.Series, done: int) -> None:
-        self._ids = ids.cast(pl.Binary)
+    def __init__(self, strings: pl.Series, lengths: NDArray[np.uint32], done: int) -> None:
+        self._strings = strings.cast(pl.Binary)
+        self._lengths = lengths
         self._done = done
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._strings)
 
     def __getitem__(self, part: slice) -> NDArray[np.uint64]:
-        ids = self._ids[part]
-        data = ids.cast(pl.List(pl.UInt8)).explode(empty_as_null=False).to_numpy()
+        data = self._strings[part].cast(pl.List(pl.UInt8)).explode(empty_as_null=False).to_numpy()
         aligned = np.zeros(len(data) // _WORD + 2, dtype="<u8")
         aligned.view(np.uint8)[: len(data)] = data
-        lengths = ids.bin.size().to_numpy().astype(np.int64)
+        lengths = self._lengths[part].astype(np.int64)
         begin = np.cumsum(lengths)
         begin -= lengths
         if self._done:
             begin += np.minimum(lengths, self._done)
+            lengths = np.maximum(lengths - self._done, 0)
         at = begin >> 3
         begin <<= 3
         begin &= 63
@@ -118,7 +115,7 @@ class _Words:
         shift ^= np.uint64(63)
         rest <<= shift  # in two steps, because one by 64 need not give 0
         number |= rest
-        number &= _BYTES[np.minimum(np.maximum(lengths - self._done, 0), _WORD)]
+        number &= _BYTES[np.minimum(lengths, _WORD)]
         return number.byteswap(inplace=True)
 
 

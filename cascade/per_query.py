@@ -37,6 +37,8 @@ def per_query(rules: Sequence[KeepRule], rows: Rows, sizes: NDArray[np.int64]) -
     rows: whole queries in canonical order, checked. sizes: (queries,) candidates of each.
     """
     names = {name for rule in rules if isinstance(rule, RankedRule) for name in rule.columns}
+    if not names:
+        return {}
     first = rows.read(sorted(names), starts_of(sizes)[:-1])
     return {name: first[name].cast(pl.Int64).fill_null(0).to_numpy() for name in first.columns}
 

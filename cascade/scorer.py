@@ -7,9 +7,9 @@ caches between stages (activations, partial sums of trees) is its own business, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -100,7 +100,6 @@ class Scorer(Protocol):
         ...
 
 
-@runtime_checkable
 class RowScorer(Scorer, Protocol):
     """A scorer that says what it reads, and of whom, so that nothing else is gathered: less to do for a wide table."""
 
@@ -111,4 +110,5 @@ class RowScorer(Scorer, Protocol):
 
 def begin(scorer: Scorer, rows: Rows) -> Session:
     """A session over a batch, which a `RowScorer` reads for itself; any other gets all columns of all candidates."""
-    return scorer.start_rows(rows) if isinstance(scorer, RowScorer) else scorer.start(rows.frame)
+    start_rows: Callable[[Rows], Session] | None = getattr(scorer, "start_rows", None)
+    return scorer.start(rows.frame) if start_rows is None else start_rows(rows)
