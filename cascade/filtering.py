@@ -8,8 +8,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.best import best_of_each
 from cascade.keep import KeepRule, PointwiseRule, RankedRule, Ranking
-from cascade.order import best_of_each, order_within, places
+from cascade.order import order_within, places
 
 _Value = TypeVar("_Value", bound=np.generic)
 

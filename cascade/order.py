@@ -24,7 +24,6 @@ class Keys(Protocol):
 _SIGN = np.int64(-(2**63))
 _PIECE = 1024  # candidates sorted at once where groups end often enough: the keys then stay in the fastest cache
 _CHUNK = 65_536  # candidates prepared for it at once: what is computed on the way then stays in the next one
-_WORTH_DIVIDING = 32  # members of a group, in the mean
 
 
 def order_within(groups: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -158,38 +157,6 @@ def level_runs(level: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.
     at = np.flatnonzero(level | np.append(level[1:], False))
     begins = np.flatnonzero(~level[at])
     return at, np.diff(np.append(begins, len(at)))
-
-
-def best_of_each(
-    groups: NDArray[np.int64], scores: NDArray[np.float64], sizes: NDArray[np.int64], counts: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """(n,) whether each is among the best so many of its group, ties by position.
-
-    groups: (n,) rising; scores: (n,) finite; sizes: (groups,) members of each; counts: (groups,) how many of each. Of
-    large groups only the score that divides them is looked for, which takes a fifth of the time of sorting them.
-    """
-    if len(scores) < _WORTH_DIVIDING * np.count_nonzero(sizes):
-        best = np.empty(len(scores), dtype=np.bool_)
-        best[order_within(groups, scores)] = places(sizes) < np.repeat(counts, sizes)
-        return best
-    least = np.where(counts > 0, -np.inf, np.inf)
-    starts = starts_of(sizes)
-    divided = scores.copy()
-    cut = np.flatnonzero((counts > 0) & (counts < sizes))
-    at = sizes[cut] - counts[cut]
-    for low, high, place in zip(starts[cut].tolist(), starts[cut + 1].tolist(), at.tolist(), strict=True):
-        divided[low:high].partition(place)
-    least[cut] = divided[starts[cut] + at]
-    least = np.repeat(least, sizes)
-    best = scores >= least
-    if np.count_nonzero(best) > np.minimum(sizes, np.maximum(counts, 0)).sum():
-        better, level = scores > least, scores == least
-        places_left = counts - np.bincount(groups[better], minlength=len(sizes))
-        at = np.flatnonzero(level)
-        among = groups[at]
-        best = better
-        best[at] = places(np.bincount(among, minlength=len(sizes))) < places_left[among]
-    return best
 
 
 def starts_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.order import order_within, places, starts_of
+from cascade.order import order_runs, order_within, places, starts_of
 
 # few distinct values, so that ties are common; neighbours in the last bit; both zeros; the extremes
 VALUES = [0.0, -0.0, 1.0, np.nextafter(1.0, 2), -1.0, np.nextafter(-1.0, 0), 5e-324, -5e-324, 1e308, -1e308]
@@ -62,3 +62,17 @@ def test_starts_and_places_of_groups_laid_end_to_end() -> None:
     assert starts_of(np.array([2, 0, 3])).tolist() == [0, 2, 2, 5]
     assert places(np.array([2, 0, 3])).tolist() == [0, 1, 0, 1, 2]
     assert places(np.array([], dtype=np.int64)).tolist() == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 4) | st.integers(0, 2**40), st.integers(0, 30)), max_size=12), st.booleans())
+def test_runs_are_sorted_and_those_level_with_the_one_before_marked(runs: list[tuple[int, int]], few: bool) -> None:
+    runs = [run for i, run in enumerate(runs) if not i or run[0] != runs[i - 1][0]]
+    heads, lengths = (np.array([run[i] for run in runs], dtype=np.int64) for i in (0, 1))
+    n = int(lengths.sum())
+    keys = np.random.default_rng(n).integers(-3, 3, n) if few else np.random.default_rng(n).integers(-(2**63), 2**63, n)
+    groups = np.repeat(heads, lengths)
+    level = np.ones(n, dtype=bool)
+    order = order_runs(heads, lengths, keys, level)
+    pairs = [(groups[i], keys[i]) for i in range(n)]
+    assert order.tolist() == sorted(range(n), key=lambda i: (*pairs[i], i))
+    assert level.tolist() == [bool(i) and pairs[order[i]] == pairs[order[i - 1]] for i in range(n)]
