@@ -42,3 +42,8 @@ def test_they_are_those_that_sorting_puts_first(
 def test_of_those_level_with_the_last_the_first_stay(sizes: list[int]) -> None:
     best = found(sizes, [1.0] * sum(sizes), [3, 2])
     assert np.flatnonzero(best).tolist() == [0, 1, 2, 100, 101]
+
+
+def test_groups_of_one_size_may_keep_different_numbers() -> None:
+    scores = np.random.default_rng(0).standard_normal(300).tolist()
+    assert found([100, 100, 100], scores, [7, 50, 1]) == by_sorting([100, 100, 100], scores, [7, 50, 1])

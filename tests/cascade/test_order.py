@@ -76,3 +76,10 @@ def test_runs_are_sorted_and_those_level_with_the_one_before_marked(runs: list[t
     pairs = [(groups[i], keys[i]) for i in range(n)]
     assert order.tolist() == sorted(range(n), key=lambda i: (*pairs[i], i))
     assert level.tolist() == [bool(i) and pairs[order[i]] == pairs[order[i - 1]] for i in range(n)]
+
+
+def test_the_first_of_a_group_is_level_with_nobody() -> None:
+    heads, lengths = np.arange(3), np.array([1500, 40, 1500])  # large enough to be sorted apart from each other
+    level = np.empty(3040, dtype=bool)
+    order_runs(heads, lengths, np.zeros(3040, dtype=np.int64), level)
+    assert np.flatnonzero(~level).tolist() == [0, 1500, 1540]

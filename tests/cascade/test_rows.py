@@ -18,7 +18,7 @@ def first_column(frame: pl.DataFrame) -> np.ndarray:
 
 
 def scorer() -> CallableScorer:
-    return CallableScorer([first_column, first_column], [INFO, INFO], [["a"], ["b", "c", "b"]])
+    return CallableScorer([first_column] * 3, [INFO] * 3, [["a"], ["b", "c", "b"], ["c"]])
 
 
 def test_rows_are_read_by_column_and_position() -> None:
@@ -45,8 +45,8 @@ def test_a_function_gets_the_columns_that_it_reads_of_those_still_in() -> None:
 
 @pytest.mark.parametrize("only_kept", [True, False])
 def test_reading_less_changes_no_result(only_kept: bool) -> None:
-    whole = CallableScorer([lambda frame: frame["a"], lambda frame: frame["b"]], [INFO, INFO])
-    rules = [TopK(5), TopK(2)]
+    whole = CallableScorer([lambda frame: frame["a"], lambda frame: frame["b"], lambda frame: frame["c"]], [INFO] * 3)
+    rules = [TopK(9), TopK(5), TopK(2)]
     expected = Cascade(whole, rules).run(TABLE, batch=25, only_kept=only_kept).frame
     assert Cascade(scorer(), rules).run(TABLE, batch=25, only_kept=only_kept).frame.equals(expected)
     alone = Cascade(SubsetScorer(whole, [1]), rules[:1]).run(TABLE, only_kept=only_kept).frame
@@ -61,9 +61,9 @@ def test_errors_name_the_candidate_and_the_column() -> None:
     bad = TABLE.with_columns(b=pl.when(pl.col("docid") == 7).then(float("nan")).otherwise(pl.col("b")))
     qid = bad.filter(docid=7)["qid"].item()
     with pytest.raises(CascadeError, match=f"stage 1: scores must be finite, got nan for query {qid}, candidate 7;"):
-        Cascade(scorer(), [TopK(100), TopK(2)]).run(bad)
+        Cascade(scorer(), [TopK(100), TopK(100), TopK(2)]).run(bad)
     with pytest.raises(CascadeError, match=r"unable to find column 'c', which a stage reads; valid columns: .*'b'"):
-        Cascade(scorer(), [TopK(5), TopK(2)]).run(TABLE.drop("c"))
+        Cascade(scorer(), [TopK(5), TopK(2), TopK(1)]).run(TABLE.drop("c"))
     with pytest.raises(CascadeError, match=r"a list of column names for each of the 2 functions, got \[\['a'\]\]"):
         CallableScorer([first_column, first_column], [INFO, INFO], [["a"]])
     with pytest.raises(CascadeError, match=r"a list of column names .*, got \['a', 'b'\]"):
