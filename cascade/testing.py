@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from cascade.checks import NotFiniteError, checked
 from cascade.errors import CascadeError, ConformanceError
 from cascade.frames import Candidates, prepare
-from cascade.scorer import Scorer, Session, StageInfo, StageScores
+from cascade.rows import Rows
+from cascade.scorer import Scorer, Session, StageInfo, StageScores, begin
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def check_scorer(
     kit.scores_and_costs()
     kit.repeats()
     kit.rows_go_with_their_candidates()
+    kit.rows_are_read_where_they_are()
     kit.batches_do_not_matter()
     kit.keeps_the_survivors()
     kit.keeps_nobody()
@@ -114,6 +116,17 @@ class _Kit:
         order = np.roll(self.everyone[::-1], 1)
         result = self.run(self.scorer, self.frame[order])
         self.agree("scores must be in the order of the candidates", result, order)
+
+    def rows_are_read_where_they_are(self) -> None:
+        if not hasattr(self.scorer, "start_rows"):
+            return
+        alive = np.roll(self.everyone[::-1], 1)
+        session = begin(self.scorer, Rows(self.frame, alive))
+        for stage in self.stages:
+            text = f"stage {stage}: start_rows must score the rows that it is given, in their order"
+            self.close(text, self.call(session, stage, alive), stage, alive)
+            session.keep(np.arange(1, len(alive)))
+            alive = alive[1:]
 
     def batches_do_not_matter(self) -> None:
         for rows in (self.some, np.array([0])):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
 from cascade.features import feature_matrix
+from cascade.rows import Rows
 from cascade.scorer import Mode, StageInfo, StageScores
 
 if TYPE_CHECKING:
@@ -61,7 +62,13 @@ class TreePrefixScorer:
 
     def start(self, candidates: pl.DataFrame) -> _PrefixSession:
         """A session that holds the feature rows and the sum of the trees so far."""
-        return _PrefixSession(self, feature_matrix(candidates, self.features))
+        return self.start_rows(Rows(candidates))
+
+    def start_rows(self, rows: Rows) -> _PrefixSession:
+        """The same over candidates whose columns are yet to be gathered; no others than the features are."""
+        names = [self.features] if isinstance(self.features, str) else self.features
+        some = rows.frame if set(names) - set(rows.columns) else rows.read(names)
+        return _PrefixSession(self, feature_matrix(some, self.features))
 
 
 class _PrefixSession:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cascade.errors import CascadeError, ConformanceError
 from cascade.keep import KeepAll
 from cascade.pipeline import Cascade
+from cascade.rows import Rows
 from cascade.scorer import StageInfo, StageScores
 from cascade.testing import check_scorer
 
@@ -232,6 +233,15 @@ def test_wrong_scores_after_left_out_stages_are_caught() -> None:
 
     with pytest.raises(ConformanceError, match=r"stage 2: .* after left-out stages"):
         check_scorer(NeedsEveryStage, frame(), exact=True)
+
+
+def test_rows_read_at_the_wrong_place_are_caught() -> None:
+    class OwnOrder(Linear):
+        def start_rows(self, rows: Rows) -> LinearSession:
+            return self.start(rows.frame.sort("docid"))
+
+    with pytest.raises(ConformanceError, match="stage 0: start_rows must score the rows that it is given"):
+        check_scorer(OwnOrder, frame())
 
 
 def test_a_table_that_cannot_tell_candidates_apart_is_refused() -> None:
