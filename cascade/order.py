@@ -55,10 +55,13 @@ def order_runs(
         level = np.empty(len(keys), dtype=np.bool_)
     if (heads[1:] > heads[:-1]).all():
         return _order_rising(lengths, keys, level)
-    if heads.min() >= 0 and heads.max() < 1 << 16:
-        runs = np.argsort(heads.astype(np.uint16), kind="stable")  # of 16 bits numpy sorts in linear time
-    else:
-        runs = order_runs(np.zeros(1, dtype=np.int64), np.array([len(heads)]), heads)
+    if 2 * len(heads) > len(keys):  # hardly any runs
+        groups = np.repeat(heads, lengths)
+        apart = _stable(groups)
+        groups = groups[apart]
+        begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
+        return apart[_order_rising(np.diff(np.append(begins, len(keys))), keys[:][apart], level)]
+    runs = _stable(heads)
     shift = np.empty(len(runs), dtype=np.int64)  # how far each run is from its place
     shift[runs] = starts_of(lengths[runs])[:-1] - starts_of(lengths)[runs]
     first = np.append(True, heads[runs][1:] != heads[runs][:-1])
@@ -67,6 +70,13 @@ def order_runs(
     apart = np.empty(len(keys), dtype=np.int64)
     apart[np.arange(len(keys)) + np.repeat(shift, lengths)] = np.arange(len(keys))
     return apart[_order_rising(np.add.reduceat(lengths[runs], np.flatnonzero(first)), keys[:][apart], level)]
+
+
+def _stable(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions (n,) sorted by group, then position; at least one."""
+    if groups.min() >= 0 and groups.max() < 1 << 16:
+        return np.argsort(groups.astype(np.uint16), kind="stable")  # of 16 bits numpy sorts in linear time
+    return order_runs(np.zeros(1, dtype=np.int64), np.array([len(groups)]), groups)
 
 
 def _order_rising(
