@@ -53,7 +53,7 @@ def order_runs(
     """
     if level is None:
         level = np.empty(len(keys), dtype=np.bool_)
-    if (heads[1:] > heads[:-1]).all():
+    if not len(keys) or (heads[1:] > heads[:-1]).all():
         return _order_rising(lengths, keys, level)
     if 2 * len(heads) > len(keys):  # hardly any runs
         groups = np.repeat(heads, lengths)
@@ -118,7 +118,7 @@ def _order_chunk(
     rest = (keys - keys.min()).view(np.uint64)  # where a difference of signed numbers wraps around, it is right again
     for_position, for_group, for_key = _bits(np.diff(bounds) - 1), _bits(held - 1), _bits(rest)
     left_out = max(0, for_key - (64 - for_position - for_group))
-    packed = rest >> np.uint64(left_out) if left_out else rest.copy()
+    packed = rest >> np.uint64(left_out) if left_out else rest
     if for_group:
         group = np.arange(len(sizes)) - np.repeat(cuts[:-1], held)
         packed |= np.repeat(group.astype(np.uint64) << np.uint64(for_key - left_out), sizes)

@@ -83,3 +83,8 @@ def test_the_first_of_a_group_is_level_with_nobody() -> None:
     level = np.empty(3040, dtype=bool)
     order_runs(heads, lengths, np.zeros(3040, dtype=np.int64), level)
     assert np.flatnonzero(~level).tolist() == [0, 1500, 1540]
+
+
+def test_runs_without_members_are_nothing_to_order() -> None:
+    assert order_runs(np.array([3, 1]), np.array([0, 0]), np.zeros(0, dtype=np.int64)).tolist() == []
+    assert order_runs(np.array([3, 1]), np.array([0, 1]), np.zeros(1, dtype=np.int64)).tolist() == [0]
