@@ -2,7 +2,8 @@
 
 PyTerrier is not among this project's dependencies: `pip install python-terrier` beside it first. Three stages with
 cutoffs, written in the three ways its documentation has for scores of one's own. Each pipeline returns the best 10 of a
-query, and so does the engine, and besides every candidate, with every stage's score.
+query, and so does the engine, and besides every candidate, with every stage's score. The engine is told which column
+a stage reads, as the pipeline's functions read one.
 """
 
 import sys
