@@ -25,6 +25,15 @@ def cnn_keep_all(repeats: int) -> dict[str, Any]:
     return _cascade("cnn-keep-all", vgg13(), VGG_RATES, x, [1.0] * len(VGG_RATES), repeats)
 
 
+def cnn_narrow(repeats: int) -> dict[str, Any]:
+    """VGG-13 at a quarter of the width, one nested pass at full rate: narrow blocks joined against each by itself."""
+    x, network = torch.randn(IMAGES, 3, 32, 32), _nested(vgg13(width=0.25), VGG_RATES).eval()
+    joined, apart = IncrementalScorer(network), IncrementalScorer(network, lanes=1)
+    return side_by_side(
+        "cnn-narrow", lambda: joined.start(x).widen(1.0), lambda: apart.start(x).widen(1.0), None, repeats
+    )
+
+
 def mlp_funnel(repeats: int) -> dict[str, Any]:
     """128-1024-1024-512-1, four rates, each stage on the survivors of the one before."""
     return _cascade("mlp-funnel", mlp(MLP_SIZES), MLP_RATES, torch.randn(CANDIDATES, 128), FUNNEL, repeats)

@@ -15,6 +15,7 @@ from slicing.files import atomic_path
 
 CASES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "cnn-keep-all": (networks.cnn_keep_all, 5),
+    "cnn-narrow": (networks.cnn_narrow, 11),
     "mlp-funnel": (networks.mlp_funnel, 21),
     "mlp-keep-all": (networks.mlp_keep_all, 11),
     "train-step": (networks.train_step, 5),
