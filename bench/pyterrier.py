@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 import polars as pl
 
 from bench.engine import CUTOFFS, candidates, ours
 from bench.timing import side_by_side
+from cascade import prepare
 
 
 def pipelines(pt: Any) -> dict[str, tuple[Callable[[int], Any], int]]:
@@ -33,6 +36,13 @@ def pipelines(pt: Any) -> dict[str, tuple[Callable[[int], Any], int]]:
     return {"row by row": (row_by_row, 3), "in batches": (in_batches, 5), "whole columns": (whole_columns, 7)}
 
 
+def alone(function: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    began = perf_counter()
+    function()
+    return perf_counter() - began
+
+
 def main() -> None:
     """Print a line for each way, kind of ids and result; the ratio is PyTerrier's seconds over ours.
 
@@ -46,6 +56,9 @@ def main() -> None:
     numbered = candidates()
     named = numbered.with_columns(pl.col("qid", "docid").cast(pl.String))
     theirs = named.rename({"docid": "docno"}).to_pandas()
+    for ids, frame in (("integer ids", numbered), ("string ids", named)):
+        seconds = [alone(partial(prepare, frame)) for _ in range(9)]
+        print(f"checking and ordering the keys alone, {ids}: engine {median(seconds):.3f} s", flush=True)
     kept = set(ours(named).filter("kept").select("qid", "docid").iter_rows())
     for name, (stage, repeats) in pipelines(pt).items():
         first, second, third = ((stage(k) % cutoff) for k, cutoff in enumerate(CUTOFFS))

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from cascade.batch import score_stage, target_of
 from cascade.errors import CascadeError
-from cascade.filtering import only_filter
+from cascade.filtering import Arrived, only_filter
 from cascade.frames import prepare
-from cascade.keep import KeepRule, PointwiseRule
+from cascade.keep import KeepRule
 from cascade.pipeline import DEFAULT_BATCH, Progress, check_batch
 from cascade.scorer import Scorer, StageInfo, begin
 
@@ -57,10 +57,7 @@ class AllScores:
             scores = self.frame[f"score_{stage}"].to_numpy()
             hit = f"hit_{stage}"
             hits = self.frame[hit].to_numpy() if hit in self.frame.columns else None
-            if isinstance(rule, PointwiseRule):
-                kept[:, stage] = rule.kept(scores, hits)
-            else:
-                kept[:, stage] = only_filter(rule, scores, hits, query, sizes)
+            kept[:, stage] = only_filter(rule, Arrived(scores, hits, query, sizes))
         return Alone(self.frame.select("qid", "docid"), kept, self.stages)
 
 

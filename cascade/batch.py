@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cascade.checks import NotFiniteError, Scored, checked
 from cascade.errors import CascadeError
-from cascade.filtering import only_filter, rank_and_filter
+from cascade.filtering import Arrived, only_filter, rank_and_filter
 from cascade.keep import KeepRule, PointwiseRule
 from cascade.per_query import per_query
 from cascade.rows import Rows
@@ -90,11 +90,11 @@ def run_batch(
         else:
             assert query is not None
             here = query if active is None else query[active]
-            given = rule, scored.scores, scored.hits, here, sizes, columns
+            came = Arrived(scored.scores, scored.hits, here, sizes, columns)
             if ranked:
-                stays, place = rank_and_filter(*given)
+                stays, place = rank_and_filter(rule, came)
             else:
-                stays = only_filter(*given)
+                stays = only_filter(rule, came)
         reached.append(_Reached(active, scored.scores, place))
         survivors = np.flatnonzero(stays)
         tallies[stage].candidates_out += len(survivors)

@@ -82,11 +82,7 @@ class _RowSession:
         self._reads = reads
         self._rows = rows
         self._positions: NDArray[np.int64] | None = None  # of those still in; None while that is all of them
-        missing = [name for names in reads for name in names if name not in rows.columns]
-        if missing:
-            raise CascadeError(
-                f"unable to find column {missing[0]!r}, which a stage reads; valid columns: {rows.columns}"
-            )
+        rows.require(name for names in reads for name in names)  # now, not when the last stage is reached
 
     def score(self, stage: int) -> StageScores:
         frame = self._rows.read(self._reads[stage], self._positions)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -15,60 +17,53 @@ from cascade.order import order_within, places
 _Value = TypeVar("_Value", bound=np.generic)
 
 
-def rank_and_filter(
-    rule: KeepRule,
-    scores: NDArray[np.float64],
-    hits: NDArray[np.bool_] | None,
-    query: NDArray[np.int64],
-    originals: NDArray[np.int64],
-    columns: Mapping[str, NDArray[np.int64]] | None = None,
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """(n,) whether each candidate stays, and (n,) its 0-based place in its query, those that stay first.
+@dataclass(frozen=True)
+class Arrived:
+    """The n candidates that a stage has scored.
 
-    scores, hits: (n,) as in `PointwiseRule.kept`. query: (n,) index of each candidate's query, ascending;
-    within a query the candidates stand in docid order, which settles ties. originals, columns: (queries,)
-    as in `Ranking`.
+    scores, hits: (n,) as in `PointwiseRule.kept`. query: (n,) index of each candidate's query, ascending; within a
+    query the candidates stand in docid order, which settles ties. originals, columns: (queries,) as in `Ranking`.
     """
+
+    scores: NDArray[np.float64]
+    hits: NDArray[np.bool_] | None
+    query: NDArray[np.int64]
+    originals: NDArray[np.int64]
+    columns: Mapping[str, NDArray[np.int64]] | None = None
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """(queries,) how many of each query came."""
+        whole = len(self.query) == self.originals.sum()
+        return self.originals if whole else np.bincount(self.query, minlength=len(self.originals))
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """(n,) positions, query by query, best first."""
+        return order_within(self.query, self.scores)
+
+    def counts(self, rule: RankedRule) -> NDArray[np.int64]:
+        """(queries,) how many of each stay; sorts nothing, unless the rule reads the scores."""
+        return rule.counts(Ranking(lambda: self.scores[self.order], self.sizes, self.originals, self.columns))
+
+
+def rank_and_filter(rule: KeepRule, came: Arrived) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(n,) whether each candidate stays, and (n,) its 0-based place in its query, those that stay first."""
+    place = places(came.sizes)
     if isinstance(rule, PointwiseRule):
-        stays = rule.kept(scores, hits)
-        order = order_within(2 * query + ~stays, scores)
-        place = places(np.bincount(query, minlength=len(originals)))
-    else:
-        assert isinstance(rule, RankedRule)
-        order = order_within(query, scores)
-        counts, sizes = _counts(rule, lambda: scores[order], query, originals, columns)
-        place = places(sizes)
-        stays = _scattered(order, place < np.repeat(counts, sizes))
-    return stays, _scattered(order, place)
+        stays = rule.kept(came.scores, came.hits)
+        return stays, _scattered(order_within(2 * came.query + ~stays, came.scores), place)
+    assert isinstance(rule, RankedRule)
+    stays = _scattered(came.order, place < np.repeat(came.counts(rule), came.sizes))
+    return stays, _scattered(came.order, place)
 
 
-def only_filter(
-    rule: KeepRule,
-    scores: NDArray[np.float64],
-    hits: NDArray[np.bool_] | None,
-    query: NDArray[np.int64],
-    originals: NDArray[np.int64],
-    columns: Mapping[str, NDArray[np.int64]] | None = None,
-) -> NDArray[np.bool_]:
+def only_filter(rule: KeepRule, came: Arrived) -> NDArray[np.bool_]:
     """(n,) whether each candidate stays; as `rank_and_filter`, without sorting more than the rule asks for."""
     if isinstance(rule, PointwiseRule):
-        return rule.kept(scores, hits)
+        return rule.kept(came.scores, came.hits)
     assert isinstance(rule, RankedRule)
-    counts, sizes = _counts(rule, lambda: scores[order_within(query, scores)], query, originals, columns)
-    return best_of_each(query, scores, sizes, counts)
-
-
-def _counts(
-    rule: RankedRule,
-    best_first: Callable[[], NDArray[np.float64]],
-    query: NDArray[np.int64],
-    originals: NDArray[np.int64],
-    columns: Mapping[str, NDArray[np.int64]] | None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(queries,) how many of each query stay, and (queries,) how many came."""
-    whole = len(query) == originals.sum()
-    sizes = originals if whole else np.bincount(query, minlength=len(originals))
-    return rule.counts(Ranking(best_first, sizes, originals, columns)), sizes
+    return best_of_each(came.query, came.scores, came.sizes, came.counts(rule))
 
 
 def _scattered(order: NDArray[np.int64], values: NDArray[_Value]) -> NDArray[_Value]:

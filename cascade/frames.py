@@ -60,7 +60,8 @@ class Candidates:
 
     def columns(self, names: Sequence[str], positions: NDArray[np.int64]) -> pl.DataFrame:
         """Those of the named columns that the table has, at some positions of the canonical order."""
-        return Rows(self.frame, self.order).read(names, positions)
+        there = [name for name in names if name in self.frame.columns]
+        return Rows(self.frame, self.order).read(there, positions)
 
 
 def prepare(frame: pl.DataFrame, *, target: bool = False) -> Candidates:

@@ -1,4 +1,4 @@
-"""Ordering many candidates at once: by score within a group, ties by position. No loop over groups."""
+"""Ordering many candidates at once: by score within a group, ties by position. Loops over pieces, never over groups."""
 
 from __future__ import annotations
 
@@ -55,21 +55,18 @@ def order_runs(
         level = np.empty(len(keys), dtype=np.bool_)
     if not len(keys) or (heads[1:] > heads[:-1]).all():
         return _order_rising(lengths, keys, level)
-    if 2 * len(heads) > len(keys):  # hardly any runs
-        groups = np.repeat(heads, lengths)
-        apart = _stable(groups)
-        groups = groups[apart]
-        begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
-        return apart[_order_rising(np.diff(np.append(begins, len(keys))), keys[:][apart], level)]
-    runs = _stable(heads)
-    shift = np.empty(len(runs), dtype=np.int64)  # how far each run is from its place
-    shift[runs] = starts_of(lengths[runs])[:-1] - starts_of(lengths)[runs]
-    first = np.append(True, heads[runs][1:] != heads[runs][:-1])
-    if first.all():  # no group is in two runs
-        return _order_rising(lengths, keys, level, shift)
-    apart = np.empty(len(keys), dtype=np.int64)
-    apart[np.arange(len(keys)) + np.repeat(shift, lengths)] = np.arange(len(keys))
-    return apart[_order_rising(np.add.reduceat(lengths[runs], np.flatnonzero(first)), keys[:][apart], level)]
+    if 2 * len(heads) <= len(keys):
+        runs = _stable(heads)
+        in_order = heads[runs]
+        if (in_order[1:] != in_order[:-1]).all():  # no group is in two runs, so that each run stays as it is
+            shift = np.empty(len(runs), dtype=np.int64)
+            shift[runs] = starts_of(lengths[runs])[:-1] - starts_of(lengths)[runs]
+            return _order_rising(lengths, keys, level, shift)
+    groups = np.repeat(heads, lengths)
+    apart = _stable(groups)
+    groups = groups[apart]
+    begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
+    return apart[_order_rising(np.diff(np.append(begins, len(keys))), keys[:][apart], level)]
 
 
 def _stable(groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cascade.cutoffs import Kind, all_cutoffs, kinds_of, thinned
 from cascade.errors import CascadeError
-from cascade.filtering import rank_and_filter
+from cascade.filtering import Arrived, rank_and_filter
 from cascade.frontier import Archive, Frontier, Path, Plan
 from cascade.keep import KeepRule
 from cascade.numbers import is_finite
@@ -125,7 +125,9 @@ def evaluate_plan(
     value: NDArray[np.float64]
     for stage, rule, each in zip(plan.stages, plan.rules, costs.path(plan.stages), strict=True):
         cost += each * np.bincount(scored.query[alive], minlength=count)
-        stays, place = rank_and_filter(rule, scored.scores[stage][alive], None, scored.query[alive], scored.sizes)
+        stays, place = rank_and_filter(
+            rule, Arrived(scored.scores[stage][alive], None, scored.query[alive], scored.sizes)
+        )
         alive, place = alive[stays], place[stays]
     if quality.metric == "recall":
         kept = np.bincount(scored.query[alive[scored.is_relevant[alive]]], minlength=count)

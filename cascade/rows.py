@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cascade.errors import CascadeError
+
 
 class Rows:
     """n candidates of a table, in an order of their own.
@@ -33,9 +35,22 @@ class Rows:
         """All candidates with all columns."""
         return self.read(self.columns)
 
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse a table that lacks one of these columns: CascadeError."""
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            raise CascadeError(
+                f"unable to find column {missing[0]!r}, which a stage reads; valid columns: {self.columns}"
+            )
+
     def read(self, names: Iterable[str], positions: NDArray[np.int64] | None = None) -> pl.DataFrame:
-        """Those of the named columns that the table has, for the candidates at some positions; None for all."""
-        chosen = pl.DataFrame([self._table[name] for name in dict.fromkeys(names) if name in self._table.columns])
+        """(m rows) these columns, each once, for the candidates at m positions, each in [0, n); None for all n.
+
+        Raises CascadeError for a column that the table lacks.
+        """
+        wanted = list(dict.fromkeys(names))
+        self.require(wanted)
+        chosen = pl.DataFrame([self._table[name] for name in wanted])
         if self._at is not None:
             positions = self._at if positions is None else self._at[positions]
         return chosen if positions is None or not chosen.width else take(chosen, positions)

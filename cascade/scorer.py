@@ -104,7 +104,7 @@ class RowScorer(Scorer, Protocol):
     """A scorer that says what it reads, and of whom, so that nothing else is gathered: less to do for a wide table."""
 
     def start_rows(self, rows: Rows) -> Session:
-        """As `start`."""
+        """As `start`, with n candidates whose columns are gathered by `rows.read`."""
         ...
 
 

@@ -67,8 +67,7 @@ class TreePrefixScorer:
     def start_rows(self, rows: Rows) -> _PrefixSession:
         """The same over candidates whose columns are yet to be gathered; no others than the features are."""
         names = [self.features] if isinstance(self.features, str) else self.features
-        some = rows.frame if set(names) - set(rows.columns) else rows.read(names)
-        return _PrefixSession(self, feature_matrix(some, self.features))
+        return _PrefixSession(self, feature_matrix(rows.read(names), self.features))
 
 
 class _PrefixSession:

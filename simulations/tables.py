@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cascade import CascadeError, Rows, StageInfo, StageScores
+from cascade import Rows, StageInfo, StageScores
 from slicing import IncrementalScorer, Ranker, RankerSession, RefusedValue, SlicingError, parameter_count
 from slicing.reuse import Reuse
 
@@ -21,14 +21,8 @@ def columns_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, NDArray[n
     Raises:
         CascadeError: when a column is missing.
     """
-    _refuse_missing(names, frame.columns)
+    Rows(frame).require(names)
     return {name: _array(frame[name]) for name in names}
-
-
-def _refuse_missing(names: Sequence[str], columns: Sequence[str]) -> None:
-    missing = [name for name in names if name not in columns]
-    if missing:
-        raise CascadeError(f"unable to find column {missing[0]!r}, which the ranker reads; columns: {list(columns)}")
 
 
 def _array(column: pl.Series) -> NDArray[np.generic]:
@@ -81,7 +75,6 @@ class RankerScorer:
         """The same over candidates whose columns are yet to be gathered."""
 
         def read(names: Sequence[str], positions: NDArray[np.int64] | None) -> dict[str, NDArray[np.generic]]:
-            _refuse_missing(names, rows.columns)
             return columns_of(rows.read(names, positions), names)
 
         queries = None
