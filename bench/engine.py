@@ -28,7 +28,7 @@ def column(stage: int) -> Any:
 def ours(frame: pl.DataFrame, only_kept: bool = False) -> pl.DataFrame:
     stages = range(len(CUTOFFS))
     infos, reads = [StageInfo(None, 0, 0.0) for _ in stages], [[f"s{stage}"] for stage in stages]
-    scorer = CallableScorer([column(stage) for stage in stages], infos, reads)
+    scorer = CallableScorer([column(stage) for stage in stages], infos, reads, order_free=True)
     return Cascade(scorer, [TopK(k) for k in CUTOFFS]).run(frame, only_kept=only_kept).frame
 
 

@@ -3,7 +3,7 @@
 PyTerrier is not among this project's dependencies: `pip install python-terrier` beside it first. Three stages with
 cutoffs, written in the three ways its documentation has for scores of one's own. Each pipeline returns the best 10 of a
 query, and so does the engine, and besides every candidate, with every stage's score. The engine is told which column
-a stage reads, as the pipeline's functions read one.
+a stage reads, as the pipeline's functions read one, and that the order of candidates makes no difference to it.
 """
 
 import sys
@@ -57,8 +57,8 @@ def main() -> None:
     named = numbered.with_columns(pl.col("qid", "docid").cast(pl.String))
     theirs = named.rename({"docid": "docno"}).to_pandas()
     for ids, frame in (("integer ids", numbered), ("string ids", named)):
-        seconds = [alone(partial(prepare, frame)) for _ in range(9)]
-        print(f"checking and ordering the keys alone, {ids}: engine {median(seconds):.3f} s", flush=True)
+        seconds = [alone(partial(prepare, frame, any_order=True)) for _ in range(9)]
+        print(f"checking the keys alone, {ids}: engine {median(seconds):.3f} s", flush=True)
     kept = set(ours(named).filter("kept").select("qid", "docid").iter_rows())
     for name, (stage, repeats) in pipelines(pt).items():
         first, second, third = ((stage(k) % cutoff) for k, cutoff in enumerate(CUTOFFS))

@@ -48,7 +48,7 @@ from cascade.relevance import relevant_pairs
 from cascade.report import system_report
 from cascade.rows import Rows
 from cascade.scored import Scored
-from cascade.scorer import Mode, RowScorer, Scorer, Session, StageInfo, StageScores
+from cascade.scorer import Mode, OrderFreeScorer, RowScorer, Scorer, Session, StageInfo, StageScores
 from cascade.significance import bootstrap_interval, compare_systems, holm, paired_p
 from cascade.stage_ranking import (
     Agreement,
@@ -95,6 +95,7 @@ __all__ = [
     "Measure",
     "Mode",
     "OnFresh",
+    "OrderFreeScorer",
     "OverloadError",
     "PaperRule",
     "Plan",

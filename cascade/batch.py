@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -64,13 +65,15 @@ def run_batch(
     sizes: NDArray[np.int64] | None,
     tallies: Sequence[Tally],
     *,
+    canonical: bool = True,
     only_kept: bool = False,
 ) -> Outcome:
-    """Take a batch of n candidates in canonical order through every stage.
+    """Take a batch of n candidates, query by query, through every stage.
 
     sizes: (q,) candidates of each query, which then must all be whole; None to filter without ranking, which
-    only pointwise rules allow. tallies: one per stage, added to. only_kept: the outcome is of what the last stage
-    kept, unranked: nothing then needs to be sorted.
+    only pointwise rules allow. tallies: one per stage, added to. canonical: whether the candidates of a query stand in
+    the order of their docids. only_kept: the outcome is of what the last stage kept, unranked: nothing then needs to be
+    sorted.
     """
     ranked = sizes is not None and not only_kept
     query = None if sizes is None else np.repeat(np.arange(len(sizes)), sizes)
@@ -90,7 +93,8 @@ def run_batch(
         else:
             assert query is not None
             here = query if active is None else query[active]
-            came = Arrived(scored.scores, scored.hits, here, sizes, columns)
+            docids = None if canonical else partial(_docids, rows, active)
+            came = Arrived(scored.scores, scored.hits, here, sizes, columns, docids)
             if ranked:
                 stays, place = rank_and_filter(rule, came)
             else:
@@ -140,6 +144,11 @@ def _of_kept(reached: Sequence[_Reached], kept: NDArray[np.int64], stages: int) 
     for stage, some in enumerate(reached):
         scores[stage] = some.scores[kept if some.positions is None else np.searchsorted(some.positions, kept)]
     return Outcome(scores, np.full(len(kept), stages - 1, np.int32), np.ones(len(kept), bool), None, kept)
+
+
+def _docids(rows: Rows, active: NDArray[np.int64] | None, at: NDArray[np.int64]) -> pl.Series:
+    """Those of the candidates at some places among the active ones."""
+    return rows.read(["docid"], at if active is None else active[at])["docid"]
 
 
 def target_of(rows: Rows) -> NDArray[np.int64] | None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.order import order_within, places, starts_of
+from cascade.ids import IdsAt, best_first, order_by_ids
+from cascade.order import places, runs, starts_of
 
 _WORTH_DIVIDING = 32  # members of a group, in the mean
 
 
 def best_of_each(
-    groups: NDArray[np.int64], scores: NDArray[np.float64], sizes: NDArray[np.int64], counts: NDArray[np.int64]
+    groups: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    ids: IdsAt | None = None,
 ) -> NDArray[np.bool_]:
-    """(n,) whether each is among the best so many of its group, ties by position.
+    """(n,) whether each is among the best so many of its group, ties by id, or by position without ids.
 
     groups: (n,) rising; scores: (n,) finite; sizes: (groups,) members of each; counts: (groups,) how many of each. Of
     large groups only the score that divides them is looked for, which takes a fifth of the time of sorting them.
@@ -21,7 +26,7 @@ def best_of_each(
     counts = np.clip(counts, 0, sizes)
     if len(scores) < _WORTH_DIVIDING * np.count_nonzero(sizes):
         best = np.empty(len(scores), dtype=np.bool_)
-        best[order_within(groups, scores)] = places(sizes) < np.repeat(counts, sizes)
+        best[best_first(groups, scores, ids)] = places(sizes) < np.repeat(counts, sizes)
         return best
     least = np.repeat(_least(scores, sizes, counts), sizes)
     best = scores >= least
@@ -30,6 +35,8 @@ def best_of_each(
         left = counts - np.bincount(groups[best], minlength=len(sizes))
         level = np.flatnonzero(scores == least)
         among = groups[level]
+        if ids is not None:
+            level = level[order_by_ids(*runs(among), ids(level))[0]]
         best[level] = places(np.bincount(among, minlength=len(sizes))) < left[among]
     return best
 

@@ -24,6 +24,8 @@ class CallableScorer:
     functions: one per stage. infos: what each costs, in the same order; the models share nothing, so the
     parameters held are their sum. reads: for each function the names of the columns that it reads. It then gets
     these alone, and nothing else is gathered, which saves time and memory the wider the table is; None: all columns.
+    order_free: whether the functions give a candidate the same score, to the last bit, whatever candidates stand beside
+    it, as one that reads a column of scores does; the engine then need not put candidates in order first.
 
         CallableScorer([cheap, dear], [StageInfo(None, 0, 0.0), StageInfo(None, 1000, 1000.0)])
 
@@ -35,6 +37,8 @@ class CallableScorer:
         functions: Sequence[ScoreFunction],
         infos: Sequence[StageInfo],
         reads: Sequence[Sequence[str]] | None = None,
+        *,
+        order_free: bool = False,
     ) -> None:
         if not functions or len(functions) != len(infos):
             raise CascadeError(
@@ -47,6 +51,7 @@ class CallableScorer:
             )
         self.functions = tuple(functions)
         self.stages = tuple(infos)
+        self.order_free = order_free
         self.reads = None if reads is None else tuple(tuple(names) for names in reads)
 
     @property

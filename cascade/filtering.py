@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.best import best_of_each
+from cascade.ids import IdsAt, best_first
 from cascade.keep import KeepRule, PointwiseRule, RankedRule, Ranking
-from cascade.order import order_within, places
+from cascade.order import places
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -22,7 +23,8 @@ class Arrived:
     """The n candidates that a stage has scored.
 
     scores, hits: (n,) as in `PointwiseRule.kept`. query: (n,) index of each candidate's query, ascending; within a
-    query the candidates stand in docid order, which settles ties. originals, columns: (queries,) as in `Ranking`.
+    query the candidates stand in docid order, which settles ties, unless docids are given, which then do.
+    originals, columns: (queries,) as in `Ranking`.
     """
 
     scores: NDArray[np.float64]
@@ -30,6 +32,7 @@ class Arrived:
     query: NDArray[np.int64]
     originals: NDArray[np.int64]
     columns: Mapping[str, NDArray[np.int64]] | None = None
+    docids: IdsAt | None = None
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
@@ -40,7 +43,7 @@ class Arrived:
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """(n,) positions, query by query, best first."""
-        return order_within(self.query, self.scores)
+        return best_first(self.query, self.scores, self.docids)
 
     def counts(self, rule: RankedRule) -> NDArray[np.int64]:
         """(queries,) how many of each stay; sorts nothing, unless the rule reads the scores."""
@@ -52,7 +55,7 @@ def rank_and_filter(rule: KeepRule, came: Arrived) -> tuple[NDArray[np.bool_], N
     place = places(came.sizes)
     if isinstance(rule, PointwiseRule):
         stays = rule.kept(came.scores, came.hits)
-        return stays, _scattered(order_within(2 * came.query + ~stays, came.scores), place)
+        return stays, _scattered(best_first(2 * came.query + ~stays, came.scores, came.docids), place)
     assert isinstance(rule, RankedRule)
     stays = _scattered(came.order, place < np.repeat(came.counts(rule), came.sizes))
     return stays, _scattered(came.order, place)
@@ -63,7 +66,7 @@ def only_filter(rule: KeepRule, came: Arrived) -> NDArray[np.bool_]:
     if isinstance(rule, PointwiseRule):
         return rule.kept(came.scores, came.hits)
     assert isinstance(rule, RankedRule)
-    return best_of_each(came.query, came.scores, came.sizes, came.counts(rule))
+    return best_of_each(came.query, came.scores, came.sizes, came.counts(rule), came.docids)
 
 
 def _scattered(order: NDArray[np.int64], values: NDArray[_Value]) -> NDArray[_Value]:

@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
-from cascade.ids import order_by_ids, runs_of
-from cascade.order import starts_of
+from cascade.ids import order_by_ids, repeated, runs_of
+from cascade.order import by_group, runs, starts_of
 from cascade.rows import Rows
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -28,19 +28,24 @@ _GLANCE = 1000  # rows looked at first, since those out of order mostly show it 
 
 @dataclass(frozen=True)
 class Candidates:
-    """A checked table of n candidates of q queries, seen in canonical order: by qid, then docid, ascending.
+    """A checked table of n candidates of q queries, seen query by query.
 
-    The order makes everything downstream independent of the order of the rows: ties, batches, and what a
-    scorer is given. The frame itself stays as it came; `rows` gathers the part that is asked for.
+    Mostly in canonical order: by qid, then docid, ascending. It makes everything downstream independent of the order of
+    the rows: ties, batches, and what a scorer is given. Otherwise queries, and the candidates of each, come as the rows
+    do, and who asks for ties looks at docids. The frame itself stays as it came; `rows` gathers what is asked for.
 
     frame: the table under canonical column names, rows as given.
-    order: (n,) row of each candidate; None when the rows are in canonical order already.
+    order: (n,) row of each candidate; None when the rows are in this order already.
     sizes: (q,) candidates of each query.
+    places: (q,) the place of each query in the order of the qids, from 0.
+    canonical: whether the order is the canonical one.
     """
 
     frame: pl.DataFrame
     order: NDArray[np.int64] | None
     sizes: NDArray[np.int64]
+    places: NDArray[np.int64]
+    canonical: bool
 
     def __len__(self) -> int:
         return self.frame.height
@@ -51,7 +56,7 @@ class Candidates:
         return starts_of(self.sizes)
 
     def batch(self, low: int, high: int) -> Rows:
-        """The candidates [low, high) of the canonical order."""
+        """The candidates [low, high)."""
         return Rows(self.frame[low:high]) if self.order is None else Rows(self.frame, self.order[low:high])
 
     def rows(self, low: int, high: int) -> pl.DataFrame:
@@ -59,17 +64,18 @@ class Candidates:
         return self.batch(low, high).frame
 
     def columns(self, names: Sequence[str], positions: NDArray[np.int64]) -> pl.DataFrame:
-        """Those of the named columns that the table has, at some positions of the canonical order."""
+        """Those of the named columns that the table has, for the candidates at some positions."""
         there = [name for name in names if name in self.frame.columns]
         return Rows(self.frame, self.order).read(there, positions)
 
 
-def prepare(frame: pl.DataFrame, *, target: bool = False) -> Candidates:
+def prepare(frame: pl.DataFrame, *, target: bool = False, any_order: bool = False) -> Candidates:
     """Check a table of candidates and put its rows in canonical order.
 
     frame: columns `qid` and `docid` (integer or string, no nulls, pairs unique); optionally `label`
     (numeric) and `target` (class index, integer of at least 0, no nulls; required when `target` is true);
-    any further column is the scorer's. The aliases of `ALIASES` are renamed.
+    any further column is the scorer's. The aliases of `ALIASES` are renamed. any_order: any order will do that has
+    the queries apart, which takes less time.
 
     Raises CascadeError for a missing or ill-typed column, null keys, duplicate pairs.
     """
@@ -79,8 +85,9 @@ def prepare(frame: pl.DataFrame, *, target: bool = False) -> Candidates:
     frame = _keys(canonical(frame, required=("qid", "docid", *(("target",) if target else ()))))
     _check_optional(frame)
     if _in_order(frame[:_GLANCE]) and _in_order(frame):
-        return Candidates(frame, None, frame["qid"].rle().struct.field("len").cast(pl.Int64).to_numpy())
-    return Candidates(frame, *_canonical_order(frame))
+        sizes = frame["qid"].rle().struct.field("len").cast(pl.Int64).to_numpy()
+        return Candidates(frame, None, sizes, np.arange(len(sizes)), canonical=True)
+    return _by_query(frame) if any_order else _by_query_and_docid(frame)
 
 
 def canonical(frame: pl.DataFrame, required: tuple[str, ...]) -> pl.DataFrame:
@@ -144,16 +151,43 @@ def _in_order(frame: pl.DataFrame) -> bool:
     return bool(frame.select(rises.all()).item())
 
 
-def _canonical_order(frame: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n,) rows sorted by (qid, docid) and (q,) how many each query has; refuses the same pair twice."""
+def _by_query_and_docid(frame: pl.DataFrame) -> Candidates:
     query, lengths = runs_of(frame["qid"])
     order, again = order_by_ids(query, lengths, frame["docid"])
+    _refuse_repeated(frame, again)
+    sizes = _sizes(query, lengths)
+    return Candidates(frame, order, sizes, np.arange(len(sizes)), canonical=True)
+
+
+def _by_query(frame: pl.DataFrame) -> Candidates:
+    query, lengths = runs_of(frame["qid"])
+    order, sizes, places = None, _sizes(query, lengths), np.arange(query.max(initial=-1) + 1)
+    docid = frame["docid"]
+    if len(sizes) == len(query):  # each query's rows stand together
+        sizes, places = lengths, query
+    else:
+        order = by_group(np.repeat(query, lengths))
+        docid = docid[pl.Series(order)]
+    suspects = repeated(sizes, docid)
+    if len(suspects):
+        groups = np.repeat(places, sizes)[suspects]
+        again = suspects[order_by_ids(*runs(groups), docid[pl.Series(suspects)])[1]]
+        _refuse_repeated(frame, again if order is None else order[again])
+    return Candidates(frame, order, sizes, places, canonical=False)
+
+
+def _sizes(query: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(q,) how many candidates each query has, from its runs of rows."""
+    sizes = np.zeros(query.max(initial=-1) + 1, dtype=np.int64)
+    np.add.at(sizes, query, lengths)
+    return sizes
+
+
+def _refuse_repeated(frame: pl.DataFrame, again: NDArray[np.int64]) -> None:
+    """Refuse a table in which the pairs of some rows stand in others too."""
     if len(again):
         qid, docid = frame.select("qid", "docid").row(int(again[0]))
         raise CascadeError(
             f"candidates must be unique within a query: query {qid!r} has candidate {docid!r} more than once "
             f"({len(again)} surplus rows in all); drop them with .unique(['qid', 'docid'])"
         )
-    sizes = np.zeros(query.max(initial=-1) + 1, dtype=np.int64)
-    np.add.at(sizes, query, lengths)
-    return order, sizes

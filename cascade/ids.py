@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cascade.order import Keys, level_runs, order_runs
+from cascade.order import Keys, chunks, level_runs, order_runs, order_within, pieces
+
+IdsAt = Callable[[NDArray[np.int64]], pl.Series]
+"""The ids of the candidates at (m,) positions."""
 
 _WORD = 8  # bytes of a string in a number
 _BYTES = np.array([(1 << 8 * some) - 1 for some in range(_WORD + 1)], dtype=np.uint64)  # masks of the first so many
@@ -50,6 +56,42 @@ def order_by_ids(
         order[at] = order[at][order_runs(np.arange(len(lengths)), lengths, numbers, inside)]
         level[at] = inside
     return order, order[level]
+
+
+def best_first(groups: NDArray[np.int64], scores: NDArray[np.float64], ids: IdsAt | None = None) -> NDArray[np.int64]:
+    """Positions (n,) sorted by group ascending, then score descending; ties by id, or by position without ids.
+
+    groups: (n,) integers of at least 0; scores: (n,) finite.
+    """
+    level = np.empty(len(scores), dtype=np.bool_)
+    order = order_within(groups, scores, level)
+    if ids is not None and level.any():
+        at, lengths = level_runs(level)
+        members = order[at]
+        order[at] = members[order_by_ids(np.arange(len(lengths)), lengths, ids(members))[0]]
+    return order
+
+
+def repeated(sizes: NDArray[np.int64], ids: pl.Series) -> NDArray[np.int64]:
+    """Positions (m,), ascending, of all whose id another member of their group has as well; besides, rarely, of others.
+
+    sizes: (groups,) members of each group, laid end to end; ids: (n,). Of each id only a hash is looked at, cut to what
+    32 bits have room for beside its group's number: these are sorted in a third of the time of the ids.
+    """
+    suspects = [np.arange(0)]
+    for some, after, low, high in chunks(sizes):
+        bounds, group = pieces(sizes[some:after])
+        for_group = int(group.max()).bit_length()
+        number = (ids[low:high].hash().to_numpy() >> np.uint64(32 + for_group)).astype(np.uint32)
+        if for_group:
+            number |= np.repeat(group.astype(np.uint32) << np.uint32(32 - for_group), sizes[some:after])
+        in_order = number.copy()
+        for begin, end in pairwise(bounds.tolist()):
+            in_order[begin:end].sort()
+        same = in_order[1:] == in_order[:-1]
+        if same.any():
+            suspects.append(low + np.flatnonzero(np.isin(number, in_order[1:][same])))
+    return np.concatenate(suspects)
 
 
 def _numbers(ids: pl.Series, done: int) -> tuple[Keys, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -26,21 +27,29 @@ _PIECE = 1024  # candidates sorted at once where groups end often enough: the ke
 _CHUNK = 65_536  # candidates prepared for it at once: what is computed on the way then stays in the next one
 
 
-def order_within(groups: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+def order_within(
+    groups: NDArray[np.int64], scores: NDArray[np.float64], level: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """Positions (n,) sorted by group ascending, then score descending, then position ascending.
 
-    groups: (n,) integers of at least 0; scores: (n,) finite.
+    groups: (n,) integers of at least 0; scores: (n,) finite. level: as in `order_runs`.
     """
-    return order_by(groups, _monotone(0.0 - scores))  # 0.0 - s also makes -0.0 and 0.0 the same
+    return order_by(groups, _monotone(0.0 - scores), level)  # 0.0 - s also makes -0.0 and 0.0 the same
 
 
-def order_by(groups: NDArray[np.int64], keys: Keys) -> NDArray[np.int64]:
+def order_by(groups: NDArray[np.int64], keys: Keys, level: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
     """Positions (n,) sorted by group, then key, then position, all ascending.
 
-    groups: (n,) integers; keys: (n,), signed or not. Fastest where the members of a group stand together.
+    groups: (n,) integers; keys: (n,), signed or not; level: as in `order_runs`. Fastest where the members of a group
+    stand together.
     """
+    return order_runs(*runs(groups), keys, level)
+
+
+def runs(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The runs of members (n,) of one group: (r,) the group of each run; (r,) how long it is."""
     begins = np.flatnonzero(np.append(len(groups) > 0, groups[1:] != groups[:-1]))
-    return order_runs(groups[begins], np.diff(np.append(begins, len(groups))), keys)
+    return groups[begins], np.diff(np.append(begins, len(groups)))
 
 
 def order_runs(
@@ -56,20 +65,20 @@ def order_runs(
     if not len(keys) or (heads[1:] > heads[:-1]).all():
         return _order_rising(lengths, keys, level)
     if 2 * len(heads) <= len(keys):
-        runs = _stable(heads)
-        in_order = heads[runs]
+        rising = by_group(heads)
+        in_order = heads[rising]
         if (in_order[1:] != in_order[:-1]).all():  # no group is in two runs, so that each run stays as it is
-            shift = np.empty(len(runs), dtype=np.int64)
-            shift[runs] = starts_of(lengths[runs])[:-1] - starts_of(lengths)[runs]
+            shift = np.empty(len(rising), dtype=np.int64)
+            shift[rising] = starts_of(lengths[rising])[:-1] - starts_of(lengths)[rising]
             return _order_rising(lengths, keys, level, shift)
     groups = np.repeat(heads, lengths)
-    apart = _stable(groups)
+    apart = by_group(groups)
     groups = groups[apart]
     begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
     return apart[_order_rising(np.diff(np.append(begins, len(keys))), keys[:][apart], level)]
 
 
-def _stable(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+def by_group(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """Positions (n,) sorted by group, then position; at least one."""
     if groups.min() >= 0 and groups.max() < 1 << 16:
         return np.argsort(groups.astype(np.uint16), kind="stable")  # of 16 bits numpy sorts in linear time
@@ -84,9 +93,7 @@ def _order_rising(
     level[:] = False
     if not len(keys):
         return order
-    starts = starts_of(sizes)
-    for some, after in pairwise(_cuts(starts, _CHUNK).tolist()):
-        low, high = int(starts[some]), int(starts[after])
+    for some, after, low, high in chunks(sizes):
         inside, same = _order_chunk(sizes[some:after], keys[low:high])
         inside += low
         to: slice | NDArray[np.int64] = slice(low, high)
@@ -108,16 +115,13 @@ def _order_chunk(
     which takes half the time of 64. The few candidates whose leading bits agree are then put in order by the rest.
     """
     n = len(keys)
-    starts = starts_of(sizes)
-    cuts = _cuts(starts, _PIECE)
-    bounds, held = starts[cuts], np.diff(cuts)
+    bounds, group = pieces(sizes)
     begin = np.repeat(bounds[:-1], np.diff(bounds))
     rest = (keys - keys.min()).view(np.uint64)  # where a difference of signed numbers wraps around, it is right again
-    for_position, for_group, for_key = _bits(np.diff(bounds) - 1), _bits(held - 1), _bits(rest)
+    for_position, for_group, for_key = _bits(np.diff(bounds) - 1), _bits(group), _bits(rest)
     left_out = max(0, for_key - (64 - for_position - for_group))
     packed = rest >> np.uint64(left_out) if left_out else rest
     if for_group:
-        group = np.arange(len(sizes)) - np.repeat(cuts[:-1], held)
         packed |= np.repeat(group.astype(np.uint64) << np.uint64(for_key - left_out), sizes)
     packed <<= np.uint64(for_position)
     packed |= (np.arange(n) - begin).view(np.uint64)
@@ -142,6 +146,23 @@ def _monotone(values: NDArray[np.float64]) -> NDArray[np.uint64]:
 
 def _bits(values: NDArray[Any]) -> int:
     return int(values.max()).bit_length()
+
+
+def chunks(sizes: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
+    """Whole groups of so many members each, as fit the cache: of groups [some, after) the members [low, high)."""
+    starts = starts_of(sizes)
+    for some, after in pairwise(_cuts(starts, _CHUNK).tolist()):
+        yield some, after, int(starts[some]), int(starts[after])
+
+
+def pieces(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pieces of a chunk that are sorted at once: (p + 1,) their bounds; (groups,) each group's number in its own.
+
+    sizes: (groups,) members of each group, at least one in all.
+    """
+    starts = starts_of(sizes)
+    cuts = _cuts(starts, _PIECE)
+    return starts[cuts], np.arange(len(sizes)) - np.repeat(cuts[:-1], np.diff(cuts))
 
 
 def _cuts(starts: NDArray[np.int64], apart: int) -> NDArray[np.int64]:

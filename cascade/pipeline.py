@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Protocol
 
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from cascade.batch import Outcome, Tally, run_batch
 from cascade.errors import CascadeError
 from cascade.frames import Candidates, prepare
+from cascade.ids import best_first
 from cascade.keep import KeepRule, PointwiseRule, PredictedClass, RankedRule, check_cutoffs
-from cascade.order import order_within, places, starts_of
+from cascade.order import places, starts_of
 from cascade.per_query import check_columns
-from cascade.scorer import Mode, Scorer, StageInfo
+from cascade.scorer import Mode, Scorer, StageInfo, is_order_free
 
 DEFAULT_BATCH = 65_536
 """Candidates handed to a scorer at once, unless the caller knows better."""
@@ -120,7 +122,9 @@ class Cascade:
         outcomes: list[Outcome] = []
         for low, high, sizes in _batches(candidates, batch, whole=not self.pointwise):
             rows = candidates.batch(low, high)
-            outcome = run_batch(self.scorer, self.rules, rows, sizes, tallies, only_kept=only_kept)
+            outcome = run_batch(
+                self.scorer, self.rules, rows, sizes, tallies, canonical=candidates.canonical, only_kept=only_kept
+            )
             outcomes.append(outcome if outcome.at is None else replace(outcome, at=outcome.at + low))
             if progress is not None:
                 progress(high, len(candidates))
@@ -132,7 +136,8 @@ class Cascade:
         return CascadeResult(table, stages, perf_counter() - began, self.scorer.params_held)
 
     def _prepare(self, frame: pl.DataFrame) -> Candidates:
-        candidates = prepare(frame, target=any(isinstance(rule, PredictedClass) for rule in self.rules))
+        target = any(isinstance(rule, PredictedClass) for rule in self.rules)
+        candidates = prepare(frame, target=target, any_order=is_order_free(self.scorer))
         check_columns(self.rules, candidates.frame)
         return candidates
 
@@ -179,14 +184,14 @@ def _table(candidates: Candidates, outcome: Outcome) -> pl.DataFrame:
     n, stages = len(outcome.stage), len(outcome.scores)
     last = np.take_along_axis(outcome.scores, outcome.stage[None, :].astype(np.int64), axis=0)[0]
     if outcome.at is None:
-        sizes = candidates.sizes
-        query = np.repeat(np.arange(len(sizes)), sizes)
+        query = np.repeat(candidates.places, candidates.sizes)
     else:
-        query = np.searchsorted(candidates.starts, outcome.at, side="right") - 1
-        sizes = np.bincount(query, minlength=len(candidates.sizes))
+        query = candidates.places[np.searchsorted(candidates.starts, outcome.at, side="right") - 1]
+    sizes = np.bincount(query, minlength=len(candidates.sizes))
     if outcome.rank is None:
         tier = stages - outcome.stage - outcome.kept  # 0 for what was kept, then the later the stage the better
-        row = order_within(query * (stages + 1) + tier, last)
+        docids = None if candidates.canonical else partial(_docids, candidates, outcome.at)
+        row = best_first(query * (stages + 1) + tier, last, docids)
     else:
         row = np.empty(n, dtype=np.int64)
         row[starts_of(sizes)[query] + outcome.rank - 1] = np.arange(n)
@@ -205,3 +210,7 @@ def _table(candidates: Candidates, outcome: Outcome) -> pl.DataFrame:
         pl.Series("kept", outcome.kept[row]),
         *(name for name in ("label", "target") if name in keys.columns),
     )
+
+
+def _docids(candidates: Candidates, active: NDArray[np.int64] | None, at: NDArray[np.int64]) -> pl.Series:
+    return candidates.columns(["docid"], at if active is None else active[at])["docid"]

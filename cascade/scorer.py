@@ -100,6 +100,24 @@ class Scorer(Protocol):
         ...
 
 
+class OrderFreeScorer(Scorer, Protocol):
+    """A scorer that says whether the order of candidates can change any score."""
+
+    @property
+    def order_free(self) -> bool:
+        """Whether a candidate gets the same score, to the last bit, whatever candidates stand beside it, and where.
+
+        The engine then leaves candidates in the order of the rows. (A matrix product is not: the sum of a row's
+        products is rounded differently from place to place.)
+        """
+        ...
+
+
+def is_order_free(scorer: Scorer) -> bool:
+    """Whether it says so; a scorer that says nothing gets a query's candidates in the order of their docids."""
+    return bool(getattr(scorer, "order_free", False))
+
+
 class RowScorer(Scorer, Protocol):
     """A scorer that says what it reads, and of whom, so that nothing else is gathered: less to do for a wide table."""
 

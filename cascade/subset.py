@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
 from cascade.rows import Rows
-from cascade.scorer import Scorer, Session, StageScores, begin
+from cascade.scorer import Scorer, Session, StageScores, begin, is_order_free
 
 
 class SubsetScorer:
@@ -29,6 +29,7 @@ class SubsetScorer:
         self._scorer, self._chosen = scorer, tuple(stages)
         self.stages = tuple(scorer.stages[stage] for stage in stages)
         self.params_held = scorer.params_held
+        self.order_free = is_order_free(scorer)
 
     def start(self, candidates: pl.DataFrame) -> _SubsetSession:
         """A session of the whole scorer, asked for these stages only."""

@@ -19,7 +19,7 @@ from cascade.checks import NotFiniteError, checked
 from cascade.errors import CascadeError, ConformanceError
 from cascade.frames import Candidates, prepare
 from cascade.rows import Rows
-from cascade.scorer import Scorer, Session, StageInfo, StageScores, begin
+from cascade.scorer import Scorer, Session, StageInfo, StageScores, begin, is_order_free
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def check_scorer(
     kit.rows_go_with_their_candidates()
     kit.rows_are_read_where_they_are()
     kit.batches_do_not_matter()
+    kit.order_is_free_where_it_is_said_to_be()
     kit.keeps_the_survivors()
     kit.keeps_nobody()
     kit.sessions_are_independent()
@@ -132,6 +133,15 @@ class _Kit:
         for rows in (self.some, np.array([0])):
             result = self.run(self.scorer, self.frame[rows])
             self.agree("a score must not depend on the other candidates of the batch", result, rows)
+
+    def order_is_free_where_it_is_said_to_be(self) -> None:
+        if not is_order_free(self.scorer):
+            return
+        for rows in (self.everyone, self.everyone[::-1], np.roll(self.everyone, 1), self.some, self.some[:1]):
+            for stage, result in enumerate(self.run(self.scorer, self.frame[rows])):
+                differ = np.count_nonzero(result.values != self.full[stage][rows])
+                text = f"stage {stage}: of an order-free scorer no bit may change with the other candidates"
+                _require(not differ, f"{text}, got {differ} of {result.values.size} scores that do")
 
     def keeps_the_survivors(self) -> None:
         for first in self.stages[:-1]:

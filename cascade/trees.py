@@ -28,10 +28,14 @@ class TreePrefixScorer:
     depth, and has no multiplications. So `flops` of this scorer are comparable among themselves only.
     Parameters are nodes: a threshold for each inner node, a value for each leaf.
 
+    Each candidate walks down the trees alone, so the order of candidates changes nothing.
+
     booster: a trained `lightgbm.Booster`; random forests are refused, since they average instead of adding.
     iterations: rising, each in [1, booster.current_iteration()].
     features: the columns the booster was trained on, in its order, see `feature_matrix`.
     """
+
+    order_free = True
 
     def __init__(self, booster: Booster, iterations: Sequence[int], features: str | Sequence[str]) -> None:
         _require_booster(booster)

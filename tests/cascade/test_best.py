@@ -1,4 +1,5 @@
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,24 @@ def test_they_are_those_that_sorting_puts_first(
     n = sum(sizes)
     scores = rng.choice(LEVELS, n).tolist() if level else rng.standard_normal(n).tolist()
     assert found(sizes, scores, counts) == by_sorting(sizes, scores, counts)
+
+
+@given(st.lists(st.integers(0, 90), max_size=4), st.integers(0, 9), st.integers(0, 3))
+def test_ids_settle_ties_where_they_are_given(sizes: list[int], seed: int, distinct: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = sum(sizes)
+    scores = rng.integers(0, distinct + 1, n).astype(float)
+    docids = pl.Series(rng.permutation(n)).cast(pl.String)
+    counts = rng.integers(0, 20, len(sizes))
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    best = best_of_each(groups, scores, np.array(sizes, int), counts, lambda at: docids[pl.Series(at)])
+    ranked = sorted(range(n), key=lambda i: (groups[i], -scores[i], docids[i]))
+    seen = {
+        i: place
+        for size, start in zip(sizes, np.cumsum([0, *sizes]), strict=False)
+        for place, i in enumerate(ranked[start : start + size])
+    }
+    assert best.tolist() == [seen[i] < counts[groups[i]] for i in range(n)]
 
 
 @pytest.mark.parametrize("sizes", [[100, 100], [100, 99]])

@@ -50,6 +50,43 @@ def test_short_strings_come_in_their_own_order(pairs: list[tuple[str, str]], odd
     assert candidates.rows(0, len(pairs)).rows() == sorted(pairs)
 
 
+@given(st.lists(st.tuples(STRINGS, STRINGS), min_size=1), st.booleans())
+def test_in_any_order_queries_are_apart_and_the_rows_of_each_as_they_were(
+    pairs: list[tuple[str, str]], together: bool
+) -> None:
+    if together:  # though not in the order of the qids
+        pairs = [pair for qid in dict(pairs) for pair in pairs if pair[0] == qid]
+    table = pl.DataFrame({"qid": [p[0] for p in pairs], "docid": [p[1] for p in pairs]})
+    if len(set(pairs)) < len(pairs):
+        refused = [pytest.raises(CascadeError, match="more than once") for _ in range(2)]
+        for any_order, refusal in zip((False, True), refused, strict=True):
+            with refusal:
+                prepare(table, any_order=any_order)
+        assert len({str(refusal.excinfo.value) for refusal in refused}) == 1
+        return
+    candidates = prepare(table, any_order=True)
+    found = candidates.rows(0, len(pairs)).rows()
+    queries = list(dict.fromkeys(pair[0] for pair in found))
+    assert candidates.sizes.tolist() == [sum(pair[0] == qid for pair in pairs) for qid in queries]
+    assert found == [
+        pair for qid in queries for pair in (sorted(pairs) if candidates.canonical else pairs) if pair[0] == qid
+    ]
+    assert candidates.places.tolist() == [sorted(queries).index(qid) for qid in queries]
+
+
+@pytest.mark.parametrize("repeated", [0, 3])
+def test_hashes_that_agree_by_chance_are_not_taken_for_repeats(repeated: int) -> None:
+    n = 400_000  # of one query: about 19 pairs agree in 32 bits
+    docids = np.random.default_rng(0).permutation(n)
+    docids[:repeated] = docids[n - repeated :]
+    table = pl.DataFrame({"qid": np.zeros(n, dtype=int), "docid": docids})
+    if not repeated:
+        assert prepare(table, any_order=True).sizes.tolist() == [n]
+        return
+    with pytest.raises(CascadeError, match=r"more than once \(3 surplus rows in all\)"):
+        prepare(table, any_order=True)
+
+
 def test_queries_named_by_strings_with_numbered_candidates_come_in_order() -> None:
     table = pl.DataFrame(
         {"qid": ["b", "a", "b", "a"], "docid": [2**63, 7, 1, 2**64 - 1]}, schema_overrides={"docid": pl.UInt64}

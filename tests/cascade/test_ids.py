@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.ids import order_by_ids, runs_of
+from cascade.ids import order_by_ids, repeated, runs_of
 
 # ends and bytes of zero, characters of one to four bytes, and words of eight bytes that agree
 TEXTS = st.text("19a~é€😀\0", max_size=20) | st.sampled_from(
@@ -67,3 +67,26 @@ def test_runs_are_numbered_in_the_order_of_their_ids(texts: list[str], dtype: pl
     different = sorted(set(ids))
     assert np.repeat(heads, lengths).tolist() == [different.index(each) for each in ids]
     assert not (heads[1:] == heads[:-1]).any()
+
+
+@given(st.lists(st.lists(TEXTS, min_size=1), max_size=5), st.sampled_from([pl.String, pl.Int64, pl.Int128]))
+def test_those_whose_id_is_repeated_in_their_group_are_found(groups: list[list[str]], dtype: pl.DataType) -> None:
+    ids: list[list[Any]] = groups if dtype == pl.String else [[len(text) for text in group] for group in groups]
+    expected = [group.count(i) > 1 for group in ids for i in group]
+    flat = pl.Series([i for group in ids for i in group], dtype=dtype)
+    found = repeated(np.array([len(group) for group in ids], dtype=np.int64), flat)
+    assert found.tolist() == np.flatnonzero(expected).tolist()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1500, 400_000])
+def test_of_many_ids_hardly_any_is_suspected_in_vain(size: int) -> None:
+    n = 400_000
+    ids = np.arange(n)
+    ids[1 :: 2 * size + 2] = ids[:: 2 * size + 2][: len(ids[1 :: 2 * size + 2])]
+    starts = np.arange(0, n, size)
+    same = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, n)))
+    again = np.flatnonzero((ids[1:] == ids[:-1]) & (same[1:] == same[:-1]))
+    wanted = np.unique(np.concatenate([again, again + 1]))
+    found = repeated(np.diff(np.append(starts, n)), pl.Series(ids))
+    assert np.isin(wanted, found).all()
+    assert len(found) <= len(wanted) + n / 1000

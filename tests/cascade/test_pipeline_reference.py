@@ -103,12 +103,12 @@ def as_frame(rows: Rows) -> pl.DataFrame:
     return pl.DataFrame([{"qid": q, "docid": d, **row} for (q, d), row in rows.items()])
 
 
-@given(cases(), st.randoms(use_true_random=False))
+@given(cases(), st.randoms(use_true_random=False), st.booleans())
 def test_equals_the_plain_reading_in_any_row_order_and_batch_size(
-    column_scorer: Callable, case: tuple[Rows, list[KeepRule], int], random: Any
+    column_scorer: Callable, case: tuple[Rows, list[KeepRule], int], random: Any, order_free: bool
 ) -> None:
     rows, rules, batch = case
-    cascade = Cascade(column_scorer([f"s{s}" for s in range(len(rules))]), rules)
+    cascade = Cascade(column_scorer([f"s{s}" for s in range(len(rules))], order_free=order_free), rules)
     expected = reference(rows, rules)
     result = cascade.run(as_frame(rows), batch=batch)
     assert result.frame.drop("target").to_dicts() == expected
@@ -126,7 +126,10 @@ def test_equals_the_plain_reading_in_any_row_order_and_batch_size(
 
     shuffled = list(rows.items())
     random.shuffle(shuffled)
-    assert cascade.run(as_frame(dict(shuffled)), batch=batch).frame.equals(result.frame)
+    again = cascade.run(as_frame(dict(shuffled)), batch=batch)
+    assert again.frame.equals(result.frame)
+    assert cascade.run(as_frame(dict(shuffled)), batch=batch, only_kept=True).frame.equals(kept.frame)
+    assert [(s.candidates_in, s.candidates_out) for s in again.stages] == list(zip(reached, survived, strict=True))
 
 
 @given(cases())

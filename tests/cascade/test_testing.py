@@ -244,6 +244,19 @@ def test_rows_read_at_the_wrong_place_are_caught() -> None:
         check_scorer(OwnOrder, frame())
 
 
+def test_a_score_that_changes_in_its_last_bit_with_its_neighbours_is_not_order_free() -> None:
+    class LastBit(Linear):
+        order_free = True
+
+        def score(self, session: LinearSession, stage: int) -> StageScores:
+            good = super().score(session, stage)
+            odd = np.arange(len(good.values)) % 2 == 1
+            return StageScores(np.where(odd, np.nextafter(good.values, np.inf), good.values), good.flops, good.mode)
+
+    with pytest.raises(ConformanceError, match=r"stage 0: of an order-free scorer no bit may change .*, got \d+ of"):
+        check_scorer(LastBit, frame())
+
+
 def test_a_table_that_cannot_tell_candidates_apart_is_refused() -> None:
     with pytest.raises(CascadeError, match="at least 4 candidates, got 3"):
         check_scorer(Linear, frame(3))
