@@ -99,8 +99,8 @@ def run_batch(
                 stays, place = rank_and_filter(rule, came)
             else:
                 stays = only_filter(rule, came)
-        reached.append(_Reached(active, scored.scores, place))
         survivors = np.flatnonzero(stays)
+        reached.append(_Reached(active, scored.scores, place, survivors))
         tallies[stage].candidates_out += len(survivors)
         if stage < len(rules) - 1 and 0 < len(survivors) < len(stays):
             clock = perf_counter()
@@ -117,11 +117,15 @@ def run_batch(
 
 @dataclass(frozen=True)
 class _Reached:
-    """A stage's m candidates: their positions in the batch, None for all of it; scores; and 0-based places, if any."""
+    """A stage's m candidates: their positions in the batch, None for all of it; scores; 0-based places, if any.
+
+    survivors: which of them stay, as positions in [0, m).
+    """
 
     positions: NDArray[np.int64] | None
     scores: NDArray[np.float64]
     place: NDArray[np.int64] | None
+    survivors: NDArray[np.int64]
 
 
 def _of_all(reached: Sequence[_Reached], kept: NDArray[np.int64], stages: int, n: int) -> Outcome:
@@ -141,8 +145,10 @@ def _of_all(reached: Sequence[_Reached], kept: NDArray[np.int64], stages: int, n
 
 def _of_kept(reached: Sequence[_Reached], kept: NDArray[np.int64], stages: int) -> Outcome:
     scores = np.empty((stages, len(kept)))
-    for stage, some in enumerate(reached):
-        scores[stage] = some.scores[kept if some.positions is None else np.searchsorted(some.positions, kept)]
+    at = np.arange(len(kept))
+    for stage, some in reversed(list(enumerate(reached))):
+        at = some.survivors[at]
+        scores[stage] = some.scores[at]
     return Outcome(scores, np.full(len(kept), stages - 1, np.int32), np.ones(len(kept), bool), None, kept)
 
 
