@@ -14,6 +14,7 @@ from cascade.order import Keys, chunks, level_runs, order_runs, order_within, pi
 IdsAt = Callable[[NDArray[np.int64]], pl.Series]
 """The ids of the candidates at (m,) positions."""
 
+_SPARSE = 8  # times as wide as their number may integers be spread, to be counted instead of searched
 _WORD = 8  # bytes of a string in a number
 _BYTES = np.array([(1 << 8 * some) - 1 for some in range(_WORD + 1)], dtype=np.uint64)  # masks of the first so many
 
@@ -25,15 +26,25 @@ def runs_of(ids: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
     differ = ids[1:].ne_missing(ids[:-1]).to_numpy()
     begins = np.flatnonzero(np.append(len(ids) > 0, differ))
-    heads = ids[pl.Series(begins)]
-    values = heads.unique().sort()
+    return _places(ids[pl.Series(begins)]), np.diff(np.append(begins, len(ids)))
+
+
+def _places(ids: pl.Series) -> NDArray[np.int64]:
+    """(n,) the place of each id among the different ones."""
     if _wide(ids.dtype):
-        places = heads.rank("dense") - 1
+        places = ids.rank("dense") - 1
     elif ids.dtype == pl.String:
-        places = heads.cast(pl.Enum(values)).to_physical()
+        places = ids.cast(pl.Enum(ids.unique().sort())).to_physical()
     else:
-        places = values.search_sorted(heads)
-    return places.cast(pl.Int64).to_numpy(), np.diff(np.append(begins, len(ids)))
+        whole = ids if ids.dtype == pl.UInt64 else ids.cast(pl.Int64)
+        low, high = int(whole.min() or 0), int(whole.max() or 0)  # type: ignore[arg-type]
+        if high - low <= _SPARSE * len(ids):
+            offset = (whole - low).cast(pl.Int64).to_numpy()
+            seen = np.zeros(high - low + 1, dtype=np.bool_)
+            seen[offset] = True
+            return (np.cumsum(seen) - 1)[offset]
+        places = ids.unique().sort().search_sorted(ids)
+    return places.cast(pl.Int64).to_numpy()
 
 
 def order_by_ids(

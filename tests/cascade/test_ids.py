@@ -69,6 +69,20 @@ def test_runs_are_numbered_in_the_order_of_their_ids(texts: list[str], dtype: pl
     assert not (heads[1:] == heads[:-1]).any()
 
 
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt8, pl.Int16, pl.Int64, pl.UInt64])
+@pytest.mark.parametrize("spread", [1, 6, 200, 40_000, 2**40])
+@pytest.mark.parametrize("end", ["least", "middle", "most"])
+def test_integers_near_together_and_far_apart_are_numbered_in_order(dtype: pl.DataType, spread: int, end: str) -> None:
+    least, most = (int(pl.select(limit).item()) for limit in (dtype.min(), dtype.max()))
+    spread = min(spread, most - least)
+    low = {"least": least, "middle": (least + most - spread) // 2, "most": most - spread}[end]
+    rng = np.random.default_rng(0)
+    ids = [low + int(step) for step in rng.integers(0, spread, 300, endpoint=True)] + [low + spread, low]
+    heads, lengths = runs_of(pl.Series(ids, dtype=dtype))
+    different = sorted(set(ids))
+    assert np.repeat(heads, lengths).tolist() == [different.index(each) for each in ids]
+
+
 @given(st.lists(st.lists(TEXTS, min_size=1), max_size=5), st.sampled_from([pl.String, pl.Int64, pl.Int128]))
 def test_those_whose_id_is_repeated_in_their_group_are_found(groups: list[list[str]], dtype: pl.DataType) -> None:
     ids: list[list[Any]] = groups if dtype == pl.String else [[len(text) for text in group] for group in groups]
