@@ -42,3 +42,12 @@ def test_bench_refuses_an_unknown_case() -> None:
     assert result.exit_code == 2
     assert "'sprint'" in result.output
     assert "mlp-funnel" in result.output
+
+
+def test_the_help_of_bench_names_every_case() -> None:
+    from click.testing import CliRunner
+
+    from bench.run import CASES
+
+    text = " ".join(CliRunner().invoke(cli.main, ["bench", "--help"]).output.split())
+    assert f"Cases: {', '.join(CASES)}." in text.replace("- ", "-")
