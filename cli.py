@@ -48,8 +48,8 @@ def simulate() -> None:
 def bench(out: Path, cases: tuple[str, ...], threads: int | None) -> None:
     """Time SliceRank against plain torch and polars, side by side, and write bench.json.
 
-    Cases: cnn-keep-all, cnn-narrow, mlp-funnel, mlp-keep-all, train-step, engine-overhead, planner, metrics-10m, run-1m,
-    query-side.
+    Cases: cnn-keep-all, cnn-narrow, mlp-funnel, mlp-keep-all, train-step, engine-overhead, planner, metrics-10m,
+    run-1m, query-side.
 
     \b
     Example:
