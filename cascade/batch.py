@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -17,7 +16,7 @@ from cascade.errors import CascadeError
 from cascade.filtering import Arrived, only_filter, rank_and_filter
 from cascade.keep import KeepRule, PointwiseRule
 from cascade.per_query import per_query
-from cascade.rows import Rows
+from cascade.rows import Rows, docids_of
 from cascade.scorer import Mode, Scorer, Session, begin
 
 
@@ -93,7 +92,7 @@ def run_batch(
         else:
             assert query is not None
             here = query if active is None else query[active]
-            docids = None if canonical else partial(_docids, rows, active)
+            docids = None if canonical else docids_of(rows, active)
             came = Arrived(scored.scores, scored.hits, here, sizes, columns, docids)
             if ranked:
                 stays, place = rank_and_filter(rule, came)
@@ -150,11 +149,6 @@ def _of_kept(reached: Sequence[_Reached], kept: NDArray[np.int64], stages: int) 
         at = some.survivors[at]
         scores[stage] = some.scores[at]
     return Outcome(scores, np.full(len(kept), stages - 1, np.int32), np.ones(len(kept), bool), None, kept)
-
-
-def _docids(rows: Rows, active: NDArray[np.int64] | None, at: NDArray[np.int64]) -> pl.Series:
-    """Those of the candidates at some places among the active ones."""
-    return rows.read(["docid"], at if active is None else active[at])["docid"]
 
 
 def target_of(rows: Rows) -> NDArray[np.int64] | None:

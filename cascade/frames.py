@@ -1,4 +1,4 @@
-"""The column contract of candidate tables, and the one order in which the engine handles their rows."""
+"""The column contract of candidate tables, and the order in which the engine handles their rows."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class Candidates:
 
 
 def prepare(frame: pl.DataFrame, *, target: bool = False, any_order: bool = False) -> Candidates:
-    """Check a table of candidates and put its rows in canonical order.
+    """Check a table of candidates and put its rows in order: by qid, then docid.
 
     frame: columns `qid` and `docid` (integer or string, no nulls, pairs unique); optionally `label`
     (numeric) and `target` (class index, integer of at least 0, no nulls; required when `target` is true);
     any further column is the scorer's. The aliases of `ALIASES` are renamed. any_order: any order will do that has
-    the queries apart, which takes less time.
+    the queries apart, for which nothing needs to be sorted.
 
     Raises CascadeError for a missing or ill-typed column, null keys, duplicate pairs.
     """
@@ -161,8 +161,8 @@ def _by_query_and_docid(frame: pl.DataFrame) -> Candidates:
 
 def _by_query(frame: pl.DataFrame) -> Candidates:
     query, lengths = runs_of(frame["qid"])
-    order, sizes, places = None, _sizes(query, lengths), np.arange(query.max(initial=-1) + 1)
-    docid = frame["docid"]
+    order, sizes, docid = None, _sizes(query, lengths), frame["docid"]
+    places = np.arange(len(sizes))
     if len(sizes) == len(query):  # each query's rows stand together
         sizes, places = lengths, query
     else:
@@ -177,8 +177,8 @@ def _by_query(frame: pl.DataFrame) -> Candidates:
 
 
 def _sizes(query: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(q,) how many candidates each query has, from its runs of rows."""
-    sizes = np.zeros(query.max(initial=-1) + 1, dtype=np.int64)
+    """(q,) how many candidates each query has, from the runs of rows, at least one."""
+    sizes = np.zeros(query.max() + 1, dtype=np.int64)
     np.add.at(sizes, query, lengths)
     return sizes
 

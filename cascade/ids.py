@@ -14,7 +14,7 @@ from cascade.order import Keys, chunks, level_runs, order_runs, order_within, pi
 IdsAt = Callable[[NDArray[np.int64]], pl.Series]
 """The ids of the candidates at (m,) positions."""
 
-_SPARSE = 8  # times as wide as their number may integers be spread, to be counted instead of searched
+_SPARSE = 8  # times as wide as their number may integers be spread, to be counted instead of sorted
 _WORD = 8  # bytes of a string in a number
 _BYTES = np.array([(1 << 8 * some) - 1 for some in range(_WORD + 1)], dtype=np.uint64)  # masks of the first so many
 
@@ -31,20 +31,17 @@ def runs_of(ids: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _places(ids: pl.Series) -> NDArray[np.int64]:
     """(n,) the place of each id among the different ones."""
-    if _wide(ids.dtype):
-        places = ids.rank("dense") - 1
-    elif ids.dtype == pl.String:
-        places = ids.cast(pl.Enum(ids.unique().sort())).to_physical()
-    else:
+    if ids.dtype == pl.String:
+        return ids.cast(pl.Enum(ids.unique().sort())).to_physical().cast(pl.Int64).to_numpy()
+    if len(ids) and not _wide(ids.dtype):
         whole = ids if ids.dtype == pl.UInt64 else ids.cast(pl.Int64)
-        low, high = int(whole.min() or 0), int(whole.max() or 0)  # type: ignore[arg-type]
+        low, high = int(whole.min()), int(whole.max())  # type: ignore[arg-type]
         if high - low <= _SPARSE * len(ids):
             offset = (whole - low).cast(pl.Int64).to_numpy()
             seen = np.zeros(high - low + 1, dtype=np.bool_)
             seen[offset] = True
             return (np.cumsum(seen) - 1)[offset]
-        places = ids.unique().sort().search_sorted(ids)
-    return places.cast(pl.Int64).to_numpy()
+    return ids.rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def order_by_ids(

@@ -34,7 +34,7 @@ def check_columns(rules: Sequence[KeepRule], frame: pl.DataFrame) -> None:
 def per_query(rules: Sequence[KeepRule], rows: Rows, sizes: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """(queries,) of each column that the rules read, 0 for null.
 
-    rows: whole queries in canonical order, checked. sizes: (queries,) candidates of each.
+    rows: whole queries, one after the other, checked. sizes: (queries,) candidates of each.
     """
     names = {name for rule in rules if isinstance(rule, RankedRule) for name in rule.columns}
     if not names:

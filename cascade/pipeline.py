@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from time import perf_counter
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from cascade.ids import best_first
 from cascade.keep import KeepRule, PointwiseRule, PredictedClass, RankedRule, check_cutoffs
 from cascade.order import places, starts_of
 from cascade.per_query import check_columns
+from cascade.rows import Rows, docids_of
 from cascade.scorer import Mode, Scorer, StageInfo, is_order_free
 
 DEFAULT_BATCH = 65_536
@@ -187,10 +187,10 @@ def _table(candidates: Candidates, outcome: Outcome) -> pl.DataFrame:
         query = np.repeat(candidates.places, candidates.sizes)
     else:
         query = candidates.places[np.searchsorted(candidates.starts, outcome.at, side="right") - 1]
-    sizes = np.bincount(query, minlength=len(candidates.sizes))
+    sizes = np.bincount(query)
     if outcome.rank is None:
         tier = stages - outcome.stage - outcome.kept  # 0 for what was kept, then the later the stage the better
-        docids = None if candidates.canonical else partial(_docids, candidates, outcome.at)
+        docids = None if candidates.canonical else docids_of(Rows(candidates.frame, candidates.order), outcome.at)
         row = best_first(query * (stages + 1) + tier, last, docids)
     else:
         row = np.empty(n, dtype=np.int64)
@@ -210,7 +210,3 @@ def _table(candidates: Candidates, outcome: Outcome) -> pl.DataFrame:
         pl.Series("kept", outcome.kept[row]),
         *(name for name in ("label", "target") if name in keys.columns),
     )
-
-
-def _docids(candidates: Candidates, active: NDArray[np.int64] | None, at: NDArray[np.int64]) -> pl.Series:
-    return candidates.columns(["docid"], at if active is None else active[at])["docid"]

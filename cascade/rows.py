@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cascade.errors import CascadeError
+from cascade.ids import IdsAt
 
 
 class Rows:
@@ -54,6 +55,15 @@ class Rows:
         if self._at is not None:
             positions = self._at if positions is None else self._at[positions]
         return chosen if positions is None or not chosen.width else take(chosen, positions)
+
+
+def docids_of(rows: Rows, among: NDArray[np.int64] | None = None) -> IdsAt:
+    """The docids of candidates, by their positions in `among`, itself (m,) positions of rows; None for all rows."""
+
+    def read(positions: NDArray[np.int64]) -> pl.Series:
+        return rows.read(["docid"], positions if among is None else among[positions])["docid"]
+
+    return read
 
 
 def take(frame: pl.DataFrame, positions: NDArray[np.int64]) -> pl.DataFrame:

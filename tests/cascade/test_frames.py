@@ -74,6 +74,18 @@ def test_in_any_order_queries_are_apart_and_the_rows_of_each_as_they_were(
     assert candidates.places.tolist() == [sorted(queries).index(qid) for qid in queries]
 
 
+@pytest.mark.parametrize("any_order", [False, True])
+def test_a_table_out_of_order_far_down_only_is_looked_at_to_its_end(any_order: bool) -> None:
+    docids = np.arange(3000)
+    docids[-2:] = docids[-2:][::-1]
+    found = prepare(pl.DataFrame({"qid": np.zeros(3000, dtype=int), "docid": docids}), any_order=any_order)
+    assert found.canonical != any_order
+    assert sorted(found.rows(0, 3000)["docid"].to_list()) == list(range(3000))
+    docids[-1] = 5
+    with pytest.raises(CascadeError, match="candidate 5 more than once"):
+        prepare(pl.DataFrame({"qid": np.zeros(3000, dtype=int), "docid": docids}), any_order=any_order)
+
+
 @pytest.mark.parametrize("repeated", [0, 3])
 def test_hashes_that_agree_by_chance_are_not_taken_for_repeats(repeated: int) -> None:
     n = 400_000  # of one query: about 19 pairs agree in 32 bits

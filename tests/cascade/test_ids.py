@@ -36,10 +36,15 @@ def test_strings_are_in_the_order_of_their_bytes_and_the_same_ones_found(
     assert places(groups, pl.Series(ids, dtype=pl.String)) == by_sorting(groups, ids)
 
 
-@pytest.mark.parametrize("dtype", [pl.Int8, pl.Int64, pl.UInt64, pl.Int128])
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.Int64, pl.UInt64, pl.Int128, pl.UInt128])
 @given(st.data())
 def test_integers_of_any_width_are_in_order(dtype: pl.DataType, data: st.DataObject) -> None:
-    bits = {pl.Int8: (-(2**7), 2**7 - 1), pl.UInt64: (0, 2**64 - 1), pl.Int128: (-(2**127), 2**127 - 1)}
+    bits = {
+        pl.Int8: (-(2**7), 2**7 - 1),
+        pl.UInt64: (0, 2**64 - 1),
+        pl.UInt128: (0, 2**128 - 1),
+        pl.Int128: (-(2**127), 2**127 - 1),
+    }
     low, high = bits.get(dtype, (-(2**63), 2**63 - 1))
     near = st.sampled_from([low, low + 1, 0, 1, high - 1, high])
     rows = data.draw(st.lists(st.tuples(st.integers(0, 2), near | st.integers(low, high))))
@@ -69,7 +74,7 @@ def test_runs_are_numbered_in_the_order_of_their_ids(texts: list[str], dtype: pl
     assert not (heads[1:] == heads[:-1]).any()
 
 
-@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt8, pl.Int16, pl.Int64, pl.UInt64])
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt8, pl.Int16, pl.Int64, pl.UInt64, pl.UInt128])
 @pytest.mark.parametrize("spread", [1, 6, 200, 40_000, 2**40])
 @pytest.mark.parametrize("end", ["least", "middle", "most"])
 def test_integers_near_together_and_far_apart_are_numbered_in_order(dtype: pl.DataType, spread: int, end: str) -> None:

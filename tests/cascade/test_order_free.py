@@ -47,6 +47,19 @@ def test_most_scores_level_with_others_are_settled_the_same_way(
     assert [s.candidates_out for s in ways[0].stages] == [s.candidates_out for s in ways[1].stages]
 
 
+class SaysNothing:
+    """A scorer of the three members that the protocol asks for, and no more."""
+
+    def __init__(self, scorer: CallableScorer) -> None:
+        self.stages, self.params_held, self.start = scorer.stages, scorer.params_held, scorer.start
+
+
+def test_a_scorer_that_says_nothing_gets_candidates_in_the_order_of_their_docids() -> None:
+    seen: list[list[str]] = []
+    Cascade(SaysNothing(scorer(True, seen)), [TopK(5)] * 3).run(TOGETHER)
+    assert seen[0] == TOGETHER.sort("qid", "docid")["docid"].to_list()
+
+
 def test_candidates_come_in_the_order_of_their_docids_unless_that_makes_no_difference() -> None:
     for order_free in (False, True):
         for wrap in (False, True):

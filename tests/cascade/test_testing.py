@@ -244,17 +244,33 @@ def test_rows_read_at_the_wrong_place_are_caught() -> None:
         check_scorer(OwnOrder, frame())
 
 
-def test_a_score_that_changes_in_its_last_bit_with_its_neighbours_is_not_order_free() -> None:
-    class LastBit(Linear):
+def last_bit(change: Any) -> type[Linear]:
+    """A scorer that says it is order-free, with the next float for some: change(session, stage) -> (n,) of which."""
+
+    class LastBit(answer(lambda v, f, m, s, session: StageScores(np.where(change(session, s), up(v), v), f, m))):
         order_free = True
 
-        def score(self, session: LinearSession, stage: int) -> StageScores:
-            good = super().score(session, stage)
-            odd = np.arange(len(good.values)) % 2 == 1
-            return StageScores(np.where(odd, np.nextafter(good.values, np.inf), good.values), good.flops, good.mode)
+    def up(values: NDArray) -> NDArray:
+        return np.nextafter(values, np.inf)
 
-    with pytest.raises(ConformanceError, match=r"stage 0: of an order-free scorer no bit may change .*, got \d+ of"):
-        check_scorer(LastBit, frame())
+    return LastBit
+
+
+LAST_BITS = {
+    "with the place in the batch": lambda session, stage: np.arange(len(session.x)) % 2 == 1,
+    "with the size of the batch": lambda session, stage: np.full(len(session.x), stage == 0 and len(session.x) < 9),
+    "with the place after keep": lambda session, stage: np.arange(len(session.x)) % 2 == (stage > 0),
+    "with the size after keep": lambda session, stage: np.full(len(session.x), stage > 0 and len(session.x) == 8),
+}
+
+
+@pytest.mark.parametrize("how", LAST_BITS)
+def test_a_score_whose_last_bit_changes_is_not_order_free(how: str) -> None:
+    with pytest.raises(ConformanceError, match=r"of an order-free scorer no bit may change .*, got \d+ of"):
+        check_scorer(last_bit(LAST_BITS[how]), frame(9))
+    steady = last_bit(lambda session, stage: np.zeros(len(session.x), dtype=bool))
+    steady.order_free = False  # a product of matrices, as this one, is not
+    check_scorer(steady, frame(9))
 
 
 def test_a_table_that_cannot_tell_candidates_apart_is_refused() -> None:
