@@ -208,11 +208,13 @@ def _config(content: Mapping[str, Any]) -> CascadeConfig:
 
 
 def _stage(where: str, table: Mapping[str, Any]) -> StageConfig:
-    keep = table.get("keep")
-    if "keep" in table and (not isinstance(keep, str) or keep not in _KEEPS):
+    if "keep" not in table:
+        raise CascadeError(f"{where}: the key 'keep' is missing; add it, one of {', '.join(_KEEPS)}")
+    keep = table["keep"]
+    if not isinstance(keep, str) or keep not in _KEEPS:
         near = _nearest(str(keep), _KEEPS)
         raise CascadeError(f"{where}: keep must be one of {', '.join(_KEEPS)}, got {keep!r}{near}; change it")
-    make, _, names = _KEEPS[keep] if isinstance(keep, str) else (KeepAll, KeepAll, ())
+    make, _, names = _KEEPS[keep]
     first, extra = ("value",) if names else (), names[1:]
     _check_keys(where, table, ("rate", "keep", *first), extra)
     values = {("value" if i == 0 else name): name for i, name in enumerate(names)}

@@ -18,6 +18,8 @@ from cascade.judged import By, Judged, Ties, judge
 from cascade.measures import Measure, parse_measures
 from cascade.order import places
 
+_HIGHEST_EXPONENT = 1000  # 2 to higher powers, summed over a query, would be infinite
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -62,6 +64,13 @@ def evaluate(
         raise CascadeError(f"without_relevant must be 'zero' or 'skip', got {without_relevant!r}")
     wanted = parse_measures(measures, rel=rel)
     judged = judge(run, judgements, by, ties)
+    if any(measure.name == "nDCG" and measure.dcg != "log2" for measure in wanted):
+        highest = float(judged.label.max(initial=0.0))
+        if highest > _HIGHEST_EXPONENT:
+            raise CascadeError(
+                f"labels must be at most {_HIGHEST_EXPONENT} where the gain is 2^label - 1, got {highest:g}; rescale "
+                f"them, or take nDCG without dcg='exp-log2'"
+            )
     columns: dict[str, pl.Series] = {}
     means: dict[str, float | None] = {}
     averaged, barren = {}, {}

@@ -32,7 +32,8 @@ class TreePrefixScorer:
 
     booster: a trained `lightgbm.Booster`; random forests are refused, since they average instead of adding.
     iterations: rising, each in [1, booster.current_iteration()].
-    features: the columns the booster was trained on, in its order, see `feature_matrix`.
+    features: the columns the booster was trained on, in its order, see `feature_matrix`; under other names than the
+    booster's they are taken as they come.
     """
 
     order_free = True
@@ -49,6 +50,7 @@ class TreePrefixScorer:
             raise CascadeError(
                 f"iterations must rise within [1, {available}], the booster's own, got {list(iterations)!r}"
             )
+        _require_features(booster, features)
         self.booster = booster
         self.iterations = tuple(int(i) for i in iterations)
         self.features = features
@@ -100,6 +102,19 @@ class _PrefixSession:
     def keep(self, survivors: NDArray[np.int64]) -> None:
         self._matrix = self._matrix[survivors]
         self._sum = self._sum[survivors]
+
+
+def _require_features(booster: Booster, features: str | Sequence[str]) -> None:
+    """Refuse columns that can't be those that the booster was trained on: it goes by place, and scores any others."""
+    if isinstance(features, str):  # which may hold lists
+        return
+    names, trained = list(features), booster.feature_name()
+    if len(set(names)) < len(names) or len(names) != len(trained):
+        raise CascadeError(
+            f"features must be {len(trained)} different columns, as the booster was trained on, got {names}"
+        )
+    if names != trained and sorted(names) == sorted(trained):
+        raise CascadeError(f"features must be in the order of the booster's own, {trained}, got {names}; reorder them")
 
 
 def _require_booster(booster: object) -> None:

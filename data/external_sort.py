@@ -88,7 +88,7 @@ def sorted_frames(source: pl.LazyFrame, found: Survey, rows: int, folder: Path |
     scratch = Scratch("sort", folder)
     pieces = _deal(source, found.sizes, rows, scratch.path)
     for number in sorted(pieces):
-        partition = pl.concat([pl.read_ipc(piece) for piece in pieces[number]])
+        partition = pl.scan_ipc(pieces[number], glob=False).collect()
         for piece in pieces[number]:
             piece.unlink()
         yield partition.sort("qid", maintain_order=True)

@@ -1,5 +1,8 @@
 """Writing files and folders whole or not at all, and reading with errors of one line."""
 
+import errno
+import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -85,6 +88,11 @@ class Scratch:
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
+    except pl.exceptions.PolarsError as error:
+        reason = no_room(error)
+        if reason is None:
+            raise
+        raise DataError(f"cannot write {path}: {reason}; free some space or name another") from error
     except OSError as error:
         if error.filename is not None and ".tmp" not in str(error.filename) and Path(str(error.filename)) != path:
             raise  # the block's own business, such as a file it reads
@@ -102,12 +110,27 @@ def reading(where: Path | str) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        if no_room(error):  # for what is written on the way, such as sorted parts
+            raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise DataError(f"{where} cannot be read ({reason}): it is damaged, truncated or of another format") from error
     except BaseException as error:
         if type(error).__name__ == "PanicException":  # polars' Rust side on some damaged files; no Exception
             raise DataError(f"{where} cannot be read ({first_line(error)}): it is damaged") from error
         raise
+
+
+def no_room(error: BaseException) -> str | None:
+    """The system's words for it when an error says that a disk, a quota or a file's size has run out; otherwise None.
+
+    polars wraps the system's errors in its own, of which the text alone says what it was.
+    """
+    if isinstance(error, OSError):
+        number = error.errno
+    else:
+        found = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, pl.exceptions.PolarsError) else None
+        number = int(found[1]) if found else None
+    return os.strerror(number) if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None
 
 
 def first_line(error: BaseException) -> str:

@@ -145,7 +145,7 @@ def _put_groups(parts: list[Path], qids: np.ndarray) -> None:
     """Replace the column qid of a file's parts."""
     done = 0
     for part in parts:
-        frame = pl.read_parquet(part)
+        frame = pl.read_parquet(part, glob=False)
         frame.with_columns(qid=pl.Series(qids[done : done + len(frame)])).write_parquet(part, compression="lz4")
         done += len(frame)
 
@@ -165,7 +165,7 @@ def _joined(
     """One lazy frame of all parts, absent features 0, ids as integers where all are."""
     if highest > MOST_FEATURES:
         raise DataError(f"features must be at most f{MOST_FEATURES}, got f{highest}: candidate tables are dense")
-    stored = pl.read_parquet_schema(parts[0])
+    stored = pl.scan_parquet(parts[0], glob=False).collect_schema()
     features = [f"f{index}" for index in range(lowest, highest + 1)]
     schema = pl.Schema(
         {name: stored[name] for name in ("qid", "docid", "label")} | dict.fromkeys(features, pl.Float32())

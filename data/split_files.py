@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from data.columns import require
 from data.csv_tables import open_csv
 from data.errors import DataError
-from data.files import atomic_folder, first_line, reading
+from data.files import atomic_folder, first_line, no_room, reading
 from data.prepared import PARTS
 from data.schema import key_dtype
 from data.sources import Source, format_of, open_parquet, open_svmlight
@@ -100,6 +100,11 @@ def split_table(
     return tuple(SplitPart(each.name, out / each.path.name, each.rows, each.queries) for each in parts)
 
 
+def is_split(folder: Path) -> bool:
+    """Whether :func:`split_table` wrote a folder, or something that it takes for such."""
+    return (folder / RECORD).is_file()
+
+
 def split_record(folder: Path) -> dict[str, Any]:
     """What :func:`split_table` wrote down about the columns of the files in a folder: ``time`` and ``categorical``.
 
@@ -164,6 +169,8 @@ def _write(
         rows.sink_parquet(path, engine="streaming", maintain_order=True)
         count = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
     except pl.exceptions.PolarsError as error:  # not OSError: the table was read before, so it is the disk written to
+        if no_room(error):
+            raise
         raise DataError(f"{source} cannot be read ({first_line(error)}): it is damaged or changed meanwhile") from error
     return SplitPart(path.stem, path, count, len(wanted))
 

@@ -36,7 +36,7 @@ COUNT = Whole(1)
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Bad input ends with one line and status 2, want of memory with one and 1, an interrupt with a hint and 130."""
+    """Bad input ends with one line and status 2, want of memory or of disk with one and 1, an interrupt with 130."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -53,10 +53,25 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             size = f" for {wanted[1]}" if wanted else ""
             raise click.ClickException(f"there is no memory{size}; ask for something smaller") from error
         except KeyboardInterrupt as error:
-            click.echo("\ninterrupted; nothing half-written. The same command with --resume goes on.", err=True)
+            click.echo(f"\ninterrupted; nothing half-written.{_how_to_go_on()}", err=True)
             raise SystemExit(130) from error
+        except Exception as error:
+            from data.files import no_room
+
+            reason = no_room(error)
+            if reason is None:
+                raise
+            room = f"nothing more can be written: {reason}. Free some space, or set TMPDIR to a folder that has some."
+            raise click.ClickException(f"{room}{_how_to_go_on()}") from error
 
     return wrapped
+
+
+def _how_to_go_on() -> str:
+    """For commands that can resume."""
+    parameters = click.get_current_context().command.params
+    resumes = any(parameter.name == "resume" for parameter in parameters)
+    return " The same command with --resume goes on." if resumes else ""
 
 
 def _ours(error: ValueError) -> bool:

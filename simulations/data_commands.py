@@ -135,9 +135,11 @@ def split(
       slicerank data split clicks.parquet --by time --time when --out tables
     """
     from data import split_table
+    from data.split_files import is_split
     from slicing.files import refuse_overwriting
 
-    refuse_overwriting([out], [table])
+    if is_split(out):  # which is replaced as a whole; a folder of other files is refused in any case
+        refuse_overwriting([out], [table])
     if (by == "time") != (time is not None):
         raise click.UsageError(f"--by time goes with --time COLUMN, got --by {by} and time {time!r}; give both or none")
     for part in split_table(table, out, time=time, categorical=categorical or (), **options):

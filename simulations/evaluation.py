@@ -15,6 +15,7 @@ from data import DataError, read_qrels, read_run, scan_candidates
 from data.columns import require
 from data.csv_tables import open_csv
 from data.files import existing_file, reading
+from data.schema import key_dtype
 from data.sources import open_parquet
 from simulations.ranker_files import TREC_SUFFIXES, require_labels
 from simulations.run_cost import RunCost, read_cost
@@ -172,6 +173,10 @@ def _columns(path: Path, needed: Sequence[str], wanted: Sequence[str]) -> pl.Dat
     require(needed, names, path)
     with reading(path):
         frame = source.frame.select(name for name in (*needed, *wanted) if name in names).collect(engine="streaming")
+    for name in ("qid", "docid"):
+        key_dtype(name, frame.schema[name], path)  # refuses any type but numbers and strings
+    if frame.schema.get("label") == pl.Boolean:
+        frame = frame.with_columns(pl.col("label").cast(pl.Int8))
     if suffix == ".csv" and "rank" in frame.columns and (frame["rank"] == frame["rank"].round()).all():
         frame = frame.with_columns(pl.col("rank").cast(pl.Int64, strict=False))
     return frame

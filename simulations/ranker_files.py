@@ -211,7 +211,7 @@ def _has_list(path: Path) -> bool:
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return False
     try:
-        dtype = pl.read_parquet_schema(path).get("features")
+        dtype = pl.scan_parquet(path, glob=False).collect_schema().get("features")
     except (pl.exceptions.PolarsError, OSError):
         return False  # opening it properly says what is wrong
     return isinstance(dtype, pl.List | pl.Array)

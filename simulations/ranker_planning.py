@@ -1,8 +1,8 @@
 """`slicerank plan`: one pass over a labelled table, then the cascade that meets a goal, and the whole frontier."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf, isfinite
 from pathlib import Path
@@ -39,6 +39,7 @@ from cascade.promise import check_promise
 from data import CandidateTable, query_hashes
 from data.sources import described
 from simulations.frontier_chart import frontier_png
+from simulations.new_ids import NewIds
 from simulations.ranker_costs import SAMPLE_ROWS, fetching_costs, flop_costs, measured_costs
 from simulations.ranker_files import load_ranker, model_file, open_for, require_labels
 from simulations.tables import RankerScorer
@@ -149,6 +150,7 @@ class PlanReport:
         beside: the costs in FLOPs, and of the features where they have one, unless the plan is in them.
         queries, candidates: of the table. answered: queries with something relevant. final_k: as asked for.
         files: cascade file, frontier as CSV and PNG. warnings: what makes the numbers doubtful.
+        new_ids: the share of each column's ids that the model has not seen in training, where there are any.
     """
 
     plan: Plan
@@ -166,6 +168,7 @@ class PlanReport:
     final_k: int | None
     files: tuple[Path, Path, Path]
     warnings: tuple[str, ...] = ()
+    new_ids: Mapping[str, float] = field(default_factory=dict)
 
 
 def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> PlanReport:
@@ -187,7 +190,13 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
     table = open_for(ranker, request.table, "partial")
     require_labels(table)
     hashes: list[NDArray[np.int64]] = []
-    watch = partial(_watch, ranker.seen.columns, hashes) if ranker.seen else None
+    new = NewIds(ranker)
+
+    def watch(frame: pl.DataFrame) -> None:
+        new.count(frame)
+        if ranker.seen:
+            hashes.append(query_hashes(frame, ranker.seen.columns))
+
     scored = score_table(ranker, table, request.relevant, progress, watch)
     warnings = check_fresh(ranker.seen, np.concatenate(hashes), request) if ranker.seen else ()
     in_flops = flop_costs(ranker, len(scored.query) / len(scored.sizes))
@@ -222,6 +231,7 @@ def plan_cascade(request: PlanRequest, progress: Progress | None = None) -> Plan
         request.final_k,
         (files[0], files[1], files[2]),
         warnings,
+        new.shares,
     )
     _write(report, request, scored)
     return report
@@ -247,10 +257,6 @@ def score_table(
     scores = np.stack([everything[f"score_{stage}"].to_numpy() for stage in range(len(ranker.rates))])
     qids, docids, labels = (everything[name].to_numpy() for name in ("qid", "docid", "label"))
     return Scored(qids, docids, labels, scores, relevant)
-
-
-def _watch(columns: Sequence[str], hashes: list[NDArray[np.int64]], frame: pl.DataFrame) -> None:
-    hashes.append(query_hashes(frame, columns))
 
 
 def check_fresh(seen: Seen, hashes: NDArray[np.int64], request: PlanRequest) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ from cascade.keep import check_cutoffs
 from cascade.pipeline import DEFAULT_BATCH
 from data import CandidateTable, DataError, write_run
 from data.candidates import BATCH_ROWS
+from data.files import no_room
+from simulations.new_ids import NewIds
 from simulations.ranker_costs import path_flops
 from simulations.ranker_files import TREC_SUFFIXES, load_ranker, model_file, open_for
 from simulations.run_cost import RunCost
@@ -85,6 +87,7 @@ class RunReport:
         out: what was written. candidates, queries: of the table. stages: their accounts.
         cost: of all stages together; a Parquet ranking holds it too, in its metadata.
         seconds: of this call; resumed: candidates that an earlier call had done.
+        new_ids: the share of each column's ids that the model has not seen in training, where there are any.
     """
 
     out: Path
@@ -94,6 +97,7 @@ class RunReport:
     cost: RunCost
     seconds: float
     resumed: int
+    new_ids: Mapping[str, float]
 
 
 def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunReport:
@@ -141,16 +145,18 @@ def run_cascade(request: RunRequest, progress: Progress | None = None) -> RunRep
         StageTotal(rate, rule, feature_cost=each)
         for rate, rule, each in zip(rates, cascade.rules, fetched, strict=True)
     )
+    new = NewIds(ranker)
     try:
-        count, resumed = _run_parts(request, cascade, table, parts, stages, trec, progress)
+        count, resumed = _run_parts(request, cascade, table, parts, stages, trec, progress, new)
         cost = _cost(ranker, table, stages)
         with atomic_path(request.out) as temporary:
             _join(parts, count, temporary, None if trec else cost)
-    except ValueError:
-        parts.discard()  # the input must change, so its parts are of no use
+    except ValueError as error:
+        if error.__cause__ is None or no_room(error.__cause__) is None:
+            parts.discard()  # the input must change, so its parts are of no use
         raise
     parts.discard()
-    return RunReport(request.out, table.rows, table.queries, stages, cost, perf_counter() - began, resumed)
+    return RunReport(request.out, table.rows, table.queries, stages, cost, perf_counter() - began, resumed, new.shares)
 
 
 def cascade_of(
@@ -207,12 +213,14 @@ def _run_parts(
     stages: tuple[StageTotal, ...],
     trec: bool,
     progress: Progress | None,
+    new: NewIds,
 ) -> tuple[int, int]:
     """Make every part that is not there yet; how many there are, and candidates in those that were."""
     number = resumed = 0
     fresh = False
     with open_task(progress, "cascade", table.rows, "candidates") as task:
         for number, frame in enumerate(table.batches(request.rows, folder=parts.folder), start=1):
+            new.count(frame)
             account = None if fresh else parts.account(number)
             if account is None:
                 fresh = True
@@ -251,10 +259,11 @@ def _account(result: CascadeResult) -> list[list[Any]]:
 
 
 def _cost(ranker: Ranker, table: CandidateTable, stages: Sequence[StageTotal]) -> RunCost:
+    (each,), (once,) = path_flops(ranker, [len(ranker.rates) - 1])
     return RunCost(
         queries=table.queries,
         flops=sum(stage.flops for stage in stages),
-        full_flops=float(ranker.flops()) * table.rows,
+        full_flops=each * table.rows + once * table.queries,
         feature_cost=sum(stage.feature_cost * stage.candidates_in for stage in stages),
         full_feature_cost=ranker.feature_costs[-1] * table.rows,
     )
@@ -266,7 +275,8 @@ def _join(parts: Parts, count: int, path: Path, cost: RunCost | None) -> None:
     if not pieces:
         raise DataError("the table holds no candidate: at least one row is wanted")
     if cost is not None:
-        pl.scan_ipc(pieces).sink_parquet(path, engine="streaming", maintain_order=True, metadata=cost.note())
+        whole_run = pl.scan_ipc(pieces, glob=False)
+        whole_run.sink_parquet(path, engine="streaming", maintain_order=True, metadata=cost.note())
         return
     with path.open("wb") as whole:
         for piece in pieces:

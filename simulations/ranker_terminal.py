@@ -1,5 +1,6 @@
 """What the commands of ranking show on the terminal: plain tables, one idea each."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -111,6 +112,7 @@ def show_plan(report: PlanReport, console: Console) -> None:
         f"goal: {report.goal}; {report.candidates:,} candidates of {report.queries:,} queries, "
         f"{report.answered:,} with something relevant",
     )
+    _new_ids(report.new_ids, console)
     if report.promise is not None:
         made = report.promise
         _line(
@@ -141,12 +143,19 @@ def show_run(report: RunReport, console: Console) -> None:
     table.show(console)
     spent = [f"{name} {each}" for name, each in per_query(report.cost).items()]
     _line(console, "; ".join([*spent, _SHARES]))
+    _new_ids(report.new_ids, console)
     went_on = f", of which {report.resumed:,} candidates were done before" if report.resumed else ""
     _line(
         console,
         f"{report.candidates:,} candidates of {report.queries:,} queries in {report.seconds:.1f} s{went_on}; "
         f"{report.out}",
     )
+
+
+def _new_ids(shares: Mapping[str, float], console: Console) -> None:
+    if shares:
+        said = ", ".join(f"{share:.1%} of {name!r}" for name, share in shares.items())
+        _line(console, f"ids that the model has not seen in training: {said}")
 
 
 def show_evaluation(report: EvaluationReport, console: Console) -> None:

@@ -15,7 +15,8 @@ class RunCost:
 
     Attributes:
         queries: at least 1.
-        flops: multiply-adds that were spent. full_flops: of the full network on every candidate, each by itself.
+        flops: multiply-adds that were spent. full_flops: of the full network on every candidate, which passes what is
+            constant within a query once per query, too.
         feature_cost: of the features that were fetched, in the unit of the ranker's tiers, 0 without tiers that cost.
             full_feature_cost: of every feature of every candidate.
     """

@@ -59,19 +59,18 @@ class Parts:
         return self.folder / f"part-{number:06d}{self._suffix}"
 
     def account(self, number: int) -> Any:
-        """What was noted of a finished part; None for one that is not finished."""
-        path = self.path(number).with_suffix(".json")
-        if not (path.is_file() and self.path(number).is_file()):
-            return None
+        """What was noted of a finished part; None for one that is not finished, or of another size than it had."""
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            noted = json.loads(self.path(number).with_suffix(".json").read_text(encoding="utf-8"))
+            return noted["account"] if noted["bytes"] == self.path(number).stat().st_size else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
     def finish(self, number: int, account: Any) -> None:
         """Note that a part's file is complete."""
         with atomic_path(self.path(number).with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(account), encoding="utf-8")
+            noted = {"account": account, "bytes": self.path(number).stat().st_size}
+            temporary.write_text(json.dumps(noted), encoding="utf-8")
 
     def discard(self) -> None:
         """Remove the folder."""

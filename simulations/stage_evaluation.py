@@ -13,6 +13,7 @@ from data.columns import require
 from data.csv_shape import check_csv
 from data.csv_tables import open_csv
 from data.files import existing_file, reading
+from data.schema import key_dtype
 from data.sources import open_parquet
 from simulations.stage_figures import stage_figures
 
@@ -68,6 +69,8 @@ def read_ranking(path: Path) -> pl.DataFrame:
             "without --only-kept"
         )
     require(("qid", "docid", "rank", "stage", "kept"), columns, path)
+    for name in ("qid", "docid"):
+        key_dtype(name, source.columns[name], path)  # refuses any type but numbers and strings
     with reading(path):
         return source.frame.select("qid", "docid", "rank", "stage", "kept", *names).collect(engine="streaming")
 

@@ -68,7 +68,7 @@ def read_profile(path: Path) -> Profile:
     """
     existing_file(path)
     with reading(path):
-        frame = pl.read_csv(path)
+        frame = pl.read_csv(path, glob=False)
     missing = [name for name in ("seconds", "requests") if name not in frame.columns]
     if missing:
         raise DataError(

@@ -114,7 +114,7 @@ def _part(parts: Parts, number: int, make: Callable[[], pl.DataFrame]) -> pl.Dat
         with atomic_path(path) as temporary:
             frame.write_parquet(temporary)
         parts.finish(number, {"rows": len(frame)})
-    return pl.read_parquet(path)
+    return pl.read_parquet(path, glob=False)
 
 
 def _trace(
