@@ -1,5 +1,6 @@
 """The command line: help, one-line errors with exit status 2, an interrupt that loses nothing."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import polars
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -280,3 +282,30 @@ def test_other_runtime_errors_are_shown_whole() -> None:
         raise RuntimeError("a bug")
 
     assert isinstance(CliRunner().invoke(broken).exception, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "x"), polars.exceptions.ComputeError("IO: No space left on device (os error 28)")]
+)
+def test_a_full_disk_ends_with_one_line(error: Exception) -> None:
+    @click.command()
+    @one_line_errors
+    def command() -> None:
+        raise error
+
+    result = CliRunner().invoke(command)
+    assert result.exit_code == 1
+    assert "Error: nothing more can be written: No space left on device. Free some space" in result.output
+    assert "--resume" not in result.output
+
+
+def test_an_interrupt_names_resume_only_where_there_is_one() -> None:
+    def stopped(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    outputs = [
+        CliRunner().invoke(click.Command("c", params=params, callback=one_line_errors(stopped)))  # type: ignore[arg-type]
+        for params in ([], [click.Option(["--resume"], is_flag=True)])
+    ]
+    assert [result.exit_code for result in outputs] == [130, 130]
+    assert ["--resume" in result.output for result in outputs] == [False, True]

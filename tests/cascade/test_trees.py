@@ -128,3 +128,13 @@ def test_without_lightgbm_the_error_says_what_to_install(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(CascadeError, match=r"needs LightGBM; install slicerank\[trees\]"):
         TreePrefixScorer(regression, [1], NAMES)
+
+
+def test_columns_that_the_booster_was_not_trained_on_are_refused() -> None:
+    booster = lgb.train({"verbose": -1}, lgb.Dataset(X, X[:, 0], feature_name=NAMES), num_boost_round=2)
+    for names in (["a", "b"], ["a", "b", "b"], [*NAMES, "d"]):
+        with pytest.raises(CascadeError, match="features must be 3 different columns"):
+            TreePrefixScorer(booster, [1], names)
+    with pytest.raises(CascadeError, match=r"in the order of the booster's own, \['a', 'b', 'c'\]"):
+        TreePrefixScorer(booster, [1], ["b", "a", "c"])
+    TreePrefixScorer(booster, [1], ["x", "y", "z"])

@@ -1,6 +1,7 @@
 """Ranked files against judgements: the numbers of ir_measures, whatever the files' formats."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ir_measures
@@ -123,3 +124,41 @@ def test_mixed_ids_and_late_fractions_in_csv(tmp_path: Path) -> None:
     (tmp_path / "mix.csv").write_text("\n".join(["qid,docid,label,rank", *rows, "q,d151,0,last"]))
     with pytest.raises(DataError, match=r"mix\.csv, line 153: column 'rank' must be numeric, got 'last'"):
         evaluate_files(EvaluateRequest((tmp_path / "mix.csv",), tmp_path / "mix.csv", ("RR",)))
+
+
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.Date])
+def test_ids_of_other_types_are_refused(
+    tmp_path: Path, table: Path, labelled: pl.DataFrame, dtype: pl.DataType
+) -> None:
+    run = ranking(labelled, 0)
+    run.write_parquet(tmp_path / "good.parquet")
+    odd = labelled.with_columns(pl.col("qid").cast(pl.Int32).cast(dtype))
+    odd.write_parquet(tmp_path / "odd.parquet")
+    run.with_columns(odd["qid"]).write_parquet(tmp_path / "run.parquet")
+    for result, judgements in (("run", table), ("good", tmp_path / "odd.parquet")):
+        with pytest.raises(DataError, match=f"column 'qid' must be integer or string, got {dtype}: cast it first"):
+            evaluate_files(EvaluateRequest((tmp_path / f"{result}.parquet",), judgements, ("RR",)))
+
+
+def test_labels_of_true_and_false_are_1_and_0(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    ranking(labelled, 0).write_parquet(tmp_path / "r.parquet")
+    good = pl.col("label") > 1
+    labelled.with_columns(label=good).write_parquet(tmp_path / "b.parquet")
+    labelled.with_columns(label=good.cast(pl.Int8)).write_parquet(tmp_path / "i.parquet")
+    means = [
+        evaluate_files(EvaluateRequest((tmp_path / "r.parquet",), tmp_path / name, ("nDCG@10", "RR")))
+        .evaluations["r"]
+        .means
+        for name in ("b.parquet", "i.parquet")
+    ]
+    assert means[0] == means[1]
+    assert means[0]["RR"] > 0
+
+
+def test_labels_whose_gain_would_be_infinite_are_refused(tmp_path: Path, labelled: pl.DataFrame) -> None:
+    ranking(labelled, 0).write_parquet(tmp_path / "r.parquet")
+    labelled.with_columns(label=pl.lit(2000)).write_parquet(tmp_path / "high.parquet")
+    request = EvaluateRequest((tmp_path / "r.parquet",), tmp_path / "high.parquet", ("nDCG(dcg='exp-log2')@10",))
+    with pytest.raises(CascadeError, match=r"labels must be at most 1000 where the gain is 2\^label - 1, got 2000"):
+        evaluate_files(request)
+    assert evaluate_files(replace(request, measures=("nDCG@10",))).evaluations["r"].means["nDCG@10"] == pytest.approx(1)

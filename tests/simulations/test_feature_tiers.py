@@ -223,3 +223,30 @@ def test_a_budget_is_charged_with_what_runs_once_per_query_once(folder: Path) ->
         assert report.stages[0].candidates_out == passed
         spent = sum(stage.flops for stage in report.stages)
         assert spent == pytest.approx(sum(exact) - missing * 2 * second[0], rel=1e-12)
+
+
+def test_the_full_network_costs_all_of_itself(folder: Path, model: Path) -> None:
+    # what is constant within a query passes once per query in both: 100%, not less
+    text = 'schema = 1\nmodel = "model"\n[[stages]]\nrate = 1.0\nkeep = "all"\n'
+    (folder / "full.toml").write_text(text, encoding="utf-8")
+    cost = run_cascade(RunRequest(folder / "full.toml", folder / "train.parquet", folder / "full.parquet")).cost
+    assert 0 < cost.flops == cost.full_flops
+    assert cost.full_flops < Ranker.load(model / "model.safetensors").flops() * 200
+
+
+def test_ids_new_to_the_model_are_told(folder: Path) -> None:
+    words = labelled().with_columns(pl.format("{}", pl.col("docid") % 5).alias("genre"))
+    write_candidates(words, folder / "ids.parquet")
+    options = ["--rates", "0.5,1.0", "--hidden", "8", "--epochs", "1", "--quiet", "--categorical", "genre"]
+    called("train", folder / "ids.parquet", *options, "--out", folder / "ids")
+    plan = ["plan", folder / "ids", "--recall", "0.1", "--out", folder / "c.toml", "--quiet"]
+    assert "not seen" not in called(*plan, folder / "ids.parquet")
+    run = ["run", folder / "c.toml", "--out", folder / "r.parquet", "--quiet"]
+    assert "not seen" not in called(*run, folder / "ids.parquet")
+    strange = pl.when(pl.col("docid") % 10 == 1).then(pl.lit("x")).otherwise("genre")
+    strange = pl.when(pl.col("docid") % 10 == 2).then(None).otherwise(strange).alias("genre")
+    write_candidates(words.with_columns(strange), folder / "new.parquet")
+    share = 100 * (words["docid"] % 10 == 1).sum() / (words["docid"] % 10 != 2).sum()
+    told = f"ids that the model has not seen in training: {share:.1f}% of 'genre'"
+    assert told in called(*run, folder / "new.parquet")
+    assert told in called(*plan, folder / "new.parquet")

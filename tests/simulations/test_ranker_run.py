@@ -1,5 +1,6 @@
 """A run is what its cascade file says, however it is cut into parts, and it can be interrupted."""
 
+import errno
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -56,7 +57,7 @@ def by_hand(frame: pl.DataFrame, model: Path, second: dict[int, int] | None = No
 
 def ran(request: RunRequest) -> pl.DataFrame:
     run_cascade(request)
-    return pl.read_parquet(request.out)
+    return pl.read_parquet(request.out, glob=False)
 
 
 @pytest.mark.parametrize("rows", [1, 45, 10_000])
@@ -285,3 +286,52 @@ def test_features_in_one_list_column_give_the_same_ranking(
     found = ran(RunRequest(cascade, tmp_path / "listed.parquet", tmp_path / "out.parquet"))
     assert np.allclose(found["score"], expected["score"], atol=1e-5)
     assert found["docid"].to_list() == expected["docid"].to_list()
+
+
+def interrupt(request: RunRequest, at: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        Interrupted(patch, at=at)
+        with pytest.raises(KeyboardInterrupt):
+            run_cascade(request)
+
+
+@pytest.mark.parametrize("scattered", [True, False])
+def test_a_path_is_taken_to_the_letter(
+    tmp_path: Path, cascade: Path, table: Path, labelled: pl.DataFrame, scattered: bool
+) -> None:
+    expected = ran(RunRequest(cascade, table, tmp_path / "out.parquet"))
+    folder = tmp_path / "r[2] *"
+    folder.mkdir()
+    write_candidates(labelled.sample(fraction=1, shuffle=True, seed=0) if scattered else labelled, folder / "t.parquet")
+    other = labelled.with_columns(pl.col("qid") + 1000)
+    write_candidates(other, tmp_path / "other.parquet")
+    interrupt(RunRequest(cascade, tmp_path / "other.parquet", folder / "r1.parquet", rows=100), 4)
+    found = ran(RunRequest(cascade, folder / "t.parquet", folder / "r[1].parquet", rows=100))
+    assert found.equals(expected)  # and not what "r[1]" as a pattern would find, the parts of r1
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_part_is_made_again(tmp_path: Path, cascade: Path, table: Path, left: int) -> None:
+    expected = ran(RunRequest(cascade, table, tmp_path / "out.parquet", rows=100))
+    request = RunRequest(cascade, table, tmp_path / "cut.parquet", rows=100)
+    interrupt(request, 5)
+    part = tmp_path / ".cut.parquet.parts" / "part-000003.arrow"
+    part.write_bytes(part.read_bytes()[:left])
+    assert run_cascade(replace(request, resume=True)).resumed == 200
+    assert pl.read_parquet(request.out).equals(expected)
+
+
+def test_a_full_disk_loses_no_part(tmp_path: Path, cascade: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = RunRequest(cascade, table, tmp_path / "cut.parquet", rows=100)
+    real, calls = pl.DataFrame.write_ipc, []
+
+    def full(frame: pl.DataFrame, *args: object, **kwargs: object) -> object:
+        calls.append(frame)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(frame, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pl.DataFrame, "write_ipc", full)
+    with pytest.raises(ValueError, match=r"No space left on device; free some space"):
+        run_cascade(request)
+    assert run_cascade(replace(request, resume=True)).resumed == 300
