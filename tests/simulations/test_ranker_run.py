@@ -299,7 +299,7 @@ def interrupt(request: RunRequest, at: int) -> None:
 def test_a_path_is_taken_to_the_letter(
     tmp_path: Path, cascade: Path, table: Path, labelled: pl.DataFrame, scattered: bool
 ) -> None:
-    expected = ran(RunRequest(cascade, table, tmp_path / "out.parquet"))
+    expected = ran(RunRequest(cascade, table, tmp_path / "out.parquet", rows=100))
     folder = tmp_path / "r[2] *"
     folder.mkdir()
     write_candidates(labelled.sample(fraction=1, shuffle=True, seed=0) if scattered else labelled, folder / "t.parquet")
