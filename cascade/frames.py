@@ -75,7 +75,7 @@ def prepare(frame: pl.DataFrame, *, target: bool = False, any_order: bool = Fals
     frame: columns `qid` and `docid` (integer or string, no nulls, pairs unique); optionally `label`
     (numeric) and `target` (class index, integer of at least 0, no nulls; required when `target` is true);
     any further column is the scorer's. The aliases of `ALIASES` are renamed. any_order: any order will do that has
-    the queries apart, for which nothing needs to be sorted.
+    the queries apart, for which docids need not be sorted.
 
     Raises CascadeError for a missing or ill-typed column, null keys, duplicate pairs.
     """

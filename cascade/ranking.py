@@ -58,7 +58,7 @@ def evaluate(
     rel: the threshold of the names that give none. without_relevant: a query with nothing relevant counts as 0
     (`zero`, as ir_measures does) or is left out (`skip`).
 
-    Raises CascadeError, see `judge` and `parse_measure`.
+    Raises CascadeError, see `judge` and `parse_measure`; for labels above 1000 where the gain is 2^label - 1.
     """
     if without_relevant not in ("zero", "skip"):
         raise CascadeError(f"without_relevant must be 'zero' or 'skip', got {without_relevant!r}")
